@@ -1,0 +1,3 @@
+"""Greenlight keeps a fine-tuned small language model in production."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""What every part agrees on: errors, digests, settings, clock, logs, metric names."""

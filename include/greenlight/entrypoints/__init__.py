@@ -1,0 +1,1 @@
+"""What DAG tasks and the command line call: builds adapters, decides nothing."""

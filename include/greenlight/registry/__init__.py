@@ -1,0 +1,1 @@
+"""What may enter the registry, and who approved it."""

@@ -1,0 +1,1 @@
+"""Fakes, small worlds and contract suites that ship with the package."""
