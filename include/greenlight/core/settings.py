@@ -1,0 +1,158 @@
+"""Where things are and which choices the operator made: typed, checked at start.
+
+Values come from the environment (`GREENLIGHT_…`), over a YAML file, over the defaults. The file is
+`GREENLIGHT_CONFIG`, else `config.yaml` in `GREENLIGHT_HOME`, and may be absent. An unknown key is
+refused, in the file and in the environment. `include/config/greenlight.example.yaml` documents
+every key. This is the only module that reads the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import Field, ValidationError
+
+from greenlight.core.errors import ConfigError
+from greenlight.core.types import JsonDict, Value
+
+PROJECT = Path(__file__).resolve().parents[3]
+PREFIX = "GREENLIGHT_"
+CONFIG_VARIABLE = "GREENLIGHT_CONFIG"
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+"""0 asks the kernel for a free port."""
+
+
+class Ports(Value):
+    """Ports of the embedded stack, all on loopback. 0: a free one, kept once chosen."""
+
+    airflow: Port = 0
+    mlflow: Port = 0
+    postgres: Port = 0
+
+
+class Settings(Value):
+    """Everything an operator can choose. Paths are absolute."""
+
+    home: Path
+    """State of the embedded stack and of the work: nothing is written anywhere else."""
+    project: Path = PROJECT
+    ports: Ports = Ports()
+    database_url: str | None = None
+    """Greenlight's database; none: the embedded stack's."""
+    mlflow_url: str | None = None
+    """The tracking server; none: the embedded stack's."""
+    airflow_url: str | None = None
+    """Airflow's API; none: the embedded stack's."""
+    ml_python: Path = PROJECT / ".venv-ml/bin/python"
+    autogptq_python: Path = PROJECT / ".venv-autogptq/bin/python"
+    serve_python: Path = PROJECT / ".venv-serve/bin/python"
+    job_timeout_s: Annotated[float, Field(gt=0)] = 6 * 3600
+    heartbeat_timeout_s: Annotated[float, Field(gt=0)] = 600
+    """A job that reports nothing for this long is ended: it hangs."""
+    licences: tuple[str, ...] = ("apache-2.0", "mit", "bsd-3-clause")
+    """SPDX identifiers, lower case, of models that may enter."""
+    approval_hours: Annotated[float, Field(gt=0)] = 72
+    """How long the approval task waits for an answer."""
+    evidence_days: Annotated[float, Field(gt=0)] = 30
+    """An approval lapses when its evidence is older than this."""
+    hub_enabled: bool = False
+    """Allow `hf://` model sources, which are downloaded from the Hugging Face Hub."""
+
+    @property
+    def config_folder(self) -> Path:
+        """The example YAML files that ship with the project."""
+        return self.project / "include/config"
+
+    @property
+    def models(self) -> Path:
+        """Verified model folders, by digest."""
+        return self.home / "models"
+
+    @property
+    def datasets(self) -> Path:
+        """Calibration and evaluation sets, by name and version."""
+        return self.home / "datasets"
+
+    @property
+    def work(self) -> Path:
+        """Finished and unfinished work, by the digest of its inputs."""
+        return self.home / "work"
+
+    @property
+    def secrets(self) -> Path:
+        """Generated secrets, mode 600 in a folder of mode 700."""
+        return self.home / "secrets"
+
+    @property
+    def run(self) -> Path:
+        """Pid files and chosen ports of the embedded stack."""
+        return self.home / "run"
+
+    @property
+    def logs(self) -> Path:
+        """Logs of the embedded stack."""
+        return self.home / "logs"
+
+
+def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings.
+
+    Raises:
+        ConfigError: an unknown key, or a value out of its range; the message names both.
+    """
+    env = os.environ if environment is None else environment
+    home = Path(env.get(f"{PREFIX}HOME") or PROJECT / ".greenlight").expanduser().absolute()
+    values: JsonDict = {"home": home} | _from_file(env.get(CONFIG_VARIABLE), home=home)
+    values |= _from_environment(env)
+    values["home"] = home
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(explain(error, where="settings")) from error
+
+
+def explain(error: ValidationError, *, where: str) -> str:
+    """Return one sentence a person can act on: key, value, what is allowed."""
+    parts = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"]) or "(top)"
+        if problem["type"] == "extra_forbidden":
+            parts.append(f"unknown key {key!r}")
+        else:
+            parts.append(f"{key}: {problem['msg']}, got {problem['input']!r}")
+    return f"{where}: " + "; ".join(parts)
+
+
+def _from_file(named: str | None, *, home: Path) -> JsonDict:
+    path = Path(named).expanduser() if named else home / "config.yaml"
+    if not path.exists():
+        if named:
+            raise ConfigError(f"{CONFIG_VARIABLE} names {path}, which does not exist")
+        return {}
+    try:
+        values = yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold keys and values, not a {type(values).__name__}")
+    return values
+
+
+def _from_environment(env: Mapping[str, str]) -> JsonDict:
+    """Return settings from `GREENLIGHT_KEY` and `GREENLIGHT_PORTS__AIRFLOW`, parsed as YAML."""
+    known = {f"{PREFIX}HOME", CONFIG_VARIABLE}
+    values: JsonDict = {}
+    for name, text in env.items():
+        if not name.startswith(PREFIX) or name in known:
+            continue
+        keys = name.removeprefix(PREFIX).lower().split("__")
+        target = values
+        for key in keys[:-1]:
+            target = target.setdefault(key, {})
+        target[keys[-1]] = yaml.safe_load(text)
+    return values
