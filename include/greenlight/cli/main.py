@@ -1,0 +1,36 @@
+"""The root command: registers the nouns and turns errors into sentences."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import typer
+
+from greenlight.core.errors import GateError, GreenlightError
+from greenlight.core.logs import configure_logging
+
+NOUNS = ("stack", "models", "data", "quantize", "evidence", "approvals")
+
+
+def build() -> typer.Typer:
+    """Return the root command with one group a noun."""
+    root = typer.Typer(
+        name="greenlight",
+        help="Keep a fine-tuned small language model in production.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+    )
+    for noun in NOUNS:
+        root.add_typer(importlib.import_module(f"greenlight.cli.{noun}").app, name=noun)
+    return root
+
+
+def app() -> None:
+    """Run the command line."""
+    configure_logging()
+    try:
+        build()()
+    except GreenlightError as error:
+        print(f"greenlight: {error}", file=sys.stderr)  # noqa: T201 - the edge of the program
+        sys.exit(1 if isinstance(error, GateError) else 2)
