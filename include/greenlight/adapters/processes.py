@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -12,6 +13,8 @@ from types import TracebackType
 from typing import IO
 
 from greenlight.adapters import leash
+
+SIGNALLED = 128
 
 
 class LeashedProcess:
@@ -31,7 +34,7 @@ class LeashedProcess:
         stderr: int | IO[bytes] = subprocess.STDOUT,
     ) -> None:
         """Start `command`. `env` is the whole environment of the child; `None` passes ours on."""
-        leashed = [sys.executable, leash.__file__, str(os.getpid()), "--", *command]
+        leashed = [sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), "--", *command]
         self._process = subprocess.Popen(
             leashed,
             env=dict(env) if env is not None else None,
@@ -54,15 +57,17 @@ class LeashedProcess:
 
     def poll(self) -> int | None:
         """Return the exit code, or `None` while the command runs. 128 + N: ended by signal N."""
-        return self._process.poll()
+        code = self._process.poll()
+        return code if code is None or code >= 0 else SIGNALLED - code
 
     def wait(self, timeout_s: float | None = None) -> int:
-        """Wait for the end and return the exit code.
+        """Wait for the end and return the exit code, as `poll` does.
 
         Raises:
             subprocess.TimeoutExpired: it still runs after `timeout_s` seconds.
         """
-        return self._process.wait(timeout_s)
+        code = self._process.wait(timeout_s)
+        return code if code >= 0 else SIGNALLED - code
 
     def stop(self) -> None:
         """End the whole group: SIGTERM, then SIGKILL after the leash's grace. Idempotent."""
@@ -72,7 +77,8 @@ class LeashedProcess:
         try:
             self._process.wait(leash.GRACE_S + 5)
         except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
     def __enter__(self) -> LeashedProcess:
@@ -87,3 +93,5 @@ class LeashedProcess:
     ) -> None:
         """Stop the group on every path."""
         self.stop()
+        if self._process.stdout is not None:
+            self._process.stdout.close()

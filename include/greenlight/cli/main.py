@@ -11,6 +11,8 @@ from greenlight.core.errors import GateError, GreenlightError
 from greenlight.core.logs import configure_logging
 
 NOUNS = ("stack", "models", "data", "quantize", "evidence", "approvals")
+COMMANDS = {"demo": "demo", "evaluate": "evaluate", "gate": "evaluate"}
+"""Commands without a noun, and the module that holds each."""
 
 
 def build() -> typer.Typer:
@@ -23,6 +25,8 @@ def build() -> typer.Typer:
     )
     for noun in NOUNS:
         root.add_typer(importlib.import_module(f"greenlight.cli.{noun}").app, name=noun)
+    for name, module in COMMANDS.items():
+        root.command(name)(getattr(importlib.import_module(f"greenlight.cli.{module}"), name))
     return root
 
 

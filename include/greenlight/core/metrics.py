@@ -23,6 +23,7 @@ class LabelName(StrEnum):
     """Prometheus label names."""
 
     JOB = "job_name"
+    STAGE = "stage"
     MODEL = "model"
     GATE = "gate"
     VERDICT = "verdict"

@@ -11,10 +11,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from greenlight.core.errors import ConfigError
 from greenlight.core.types import JsonDict, Value
@@ -22,6 +22,8 @@ from greenlight.core.types import JsonDict, Value
 PROJECT = Path(__file__).resolve().parents[3]
 PREFIX = "GREENLIGHT_"
 CONFIG_VARIABLE = "GREENLIGHT_CONFIG"
+SETUP_VARIABLES = frozenset({"GREENLIGHT_TORCH_BACKEND"})
+"""Variables of `scripts/setup`, which may stay set in a shell."""
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 """0 asks the kernel for a free port."""
@@ -36,7 +38,7 @@ class Ports(Value):
 
 
 class Settings(Value):
-    """Everything an operator can choose. Paths are absolute."""
+    """Everything an operator can choose. Paths are absolute: relative ones start at the project."""
 
     home: Path
     """State of the embedded stack and of the work: nothing is written anywhere else."""
@@ -63,10 +65,20 @@ class Settings(Value):
     hub_enabled: bool = False
     """Allow `hf://` model sources, which are downloaded from the Hugging Face Hub."""
 
+    @field_validator("ml_python", "autogptq_python", "serve_python")
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        return PROJECT / path.expanduser()
+
     @property
     def config_folder(self) -> Path:
         """The example YAML files that ship with the project."""
         return self.project / "include/config"
+
+    def config_file(self, name: str) -> Path:
+        """Return `config/NAME.yaml` of the home, else the example that ships with the project."""
+        own = self.home / "config" / f"{name}.yaml"
+        return own if own.exists() else self.config_folder / f"{name}.example.yaml"
 
     @property
     def models(self) -> Path:
@@ -89,6 +101,11 @@ class Settings(Value):
         return self.home / "secrets"
 
     @property
+    def metrics(self) -> Path:
+        """Prometheus text files of the ML jobs."""
+        return self.home / "metrics"
+
+    @property
     def run(self) -> Path:
         """Pid files and chosen ports of the embedded stack."""
         return self.home / "run"
@@ -107,13 +124,27 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """
     env = os.environ if environment is None else environment
     home = Path(env.get(f"{PREFIX}HOME") or PROJECT / ".greenlight").expanduser().absolute()
-    values: JsonDict = {"home": home} | _from_file(env.get(CONFIG_VARIABLE), home=home)
-    values |= _from_environment(env)
+    values = merge(_from_file(env.get(CONFIG_VARIABLE), home=home), _from_environment(env))
+    if fixed := {"home", "project"} & set(values):
+        raise ConfigError(
+            f"settings: {', '.join(sorted(fixed))} can't be set there; the home is the environment "
+            f"variable GREENLIGHT_HOME, the project is where the package is installed"
+        )
     values["home"] = home
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
         raise ConfigError(explain(error, where="settings")) from error
+
+
+def merge(below: JsonDict, above: JsonDict) -> JsonDict:
+    """Return `below` with what `above` says, group by group: one port leaves the others alone."""
+    merged = dict(below)
+    for key, value in above.items():
+        under = merged.get(key)
+        both = isinstance(under, dict) and isinstance(value, dict)
+        merged[key] = merge(under, value) if both else value  # type: ignore[arg-type]
+    return merged
 
 
 def explain(error: ValidationError, *, where: str) -> str:
@@ -144,15 +175,26 @@ def _from_file(named: str | None, *, home: Path) -> JsonDict:
 
 
 def _from_environment(env: Mapping[str, str]) -> JsonDict:
-    """Return settings from `GREENLIGHT_KEY` and `GREENLIGHT_PORTS__AIRFLOW`, parsed as YAML."""
-    known = {f"{PREFIX}HOME", CONFIG_VARIABLE}
+    """Return settings from `GREENLIGHT_KEY` and `GREENLIGHT_PORTS__AIRFLOW`, parsed as YAML.
+
+    An empty variable counts as not set, as in a shell's `${NAME:-default}`.
+    """
+    skipped = {f"{PREFIX}HOME", CONFIG_VARIABLE} | SETUP_VARIABLES
     values: JsonDict = {}
-    for name, text in env.items():
-        if not name.startswith(PREFIX) or name in known:
+    for name, text in sorted(env.items()):
+        if not name.startswith(PREFIX) or name in skipped or not text.strip():
             continue
-        keys = name.removeprefix(PREFIX).lower().split("__")
-        target = values
-        for key in keys[:-1]:
-            target = target.setdefault(key, {})
-        target[keys[-1]] = yaml.safe_load(text)
+        value = _parse(name, text)
+        for key in reversed(name.removeprefix(PREFIX).lower().split("__")):
+            value = {key: value}
+        values = merge(values, value)
     return values
+
+
+def _parse(name: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            f"{name}={text!r} can't be read as a YAML value: {str(error).splitlines()[0]}"
+        ) from error

@@ -1,0 +1,56 @@
+.DEFAULT_GOAL := help
+BIN ?= .venv/bin
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
+
+demo: ## Set up, start the stack, quantize a real model, show the evidence (APPROVE=yes approves)
+	scripts/setup core ml serve
+	$(BIN)/greenlight demo
+
+up: ## Start PostgreSQL, MLflow and Airflow on this machine; prints addresses and log-in
+	scripts/setup core
+	$(BIN)/greenlight stack up
+
+down: ## Stop them, in order; the data stays
+	@if [ -x $(BIN)/greenlight ]; then $(BIN)/greenlight stack down; fi
+
+test: ## Set up, check, and run the tests (minutes)
+	scripts/setup dev ml autogptq
+	$(MAKE) --no-print-directory check
+	$(BIN)/pytest -m "not slow and not serve"
+
+test-slow: ## Set up everything and run what takes longer: the real model, the serving engine
+	scripts/setup dev ml autogptq serve
+	$(BIN)/pytest -m "slow or serve"
+
+check: ## Format check, lint, types, import contracts (seconds)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: ## Apply formatting and safe lint fixes
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench-quantize: ## The pipeline beside a bare gptqmodel script; last line: one JSON object
+	scripts/setup core ml autogptq serve
+	$(BIN)/python benchmarks/quantize.py
+
+bench-gate: ## Error rates of the gate beside a point estimate; last line: one JSON object
+	scripts/setup core
+	$(BIN)/python benchmarks/gate.py
+
+setup: ## Make every environment, for an editor
+	scripts/setup dev ml autogptq serve
+
+lock: ## Compile requirements*.in into the committed locks
+	scripts/setup dev ml autogptq
+	scripts/lock
+
+clean: ## Remove caches of tools; environments, .greenlight and its data stay
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist
+	find dags plugins include tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help demo up down test test-slow check fix bench-quantize bench-gate setup lock clean

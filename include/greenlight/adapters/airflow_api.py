@@ -1,0 +1,175 @@
+"""Airflow's REST API (v2), as far as Greenlight drives it from outside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import httpx
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+from greenlight.core.errors import InputError, RefusedError, UnavailableError
+from greenlight.core.types import JsonDict
+
+TIMEOUT_S = 30.0
+WAITING_FOR_A_PERSON = "awaiting_input"
+FINISHED = frozenset({"success", "failed"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskState:
+    """One task instance. `label` is its rendered map index; times are aware, or `None`."""
+
+    task_id: str
+    map_index: int
+    label: str | None
+    state: str | None
+    started: datetime | None
+    ended: datetime | None
+
+
+class AirflowApi:
+    """A logged-in client. Every call raises `UnavailableError` when Airflow doesn't answer."""
+
+    def __init__(self, url: str, *, user: str, password: str) -> None:
+        self._client = httpx.Client(base_url=url, timeout=TIMEOUT_S)
+        self._login = {"username": user, "password": password}
+        self._authorize()
+
+    def start_run(self, dag_id: str, *, run_id: str, conf: JsonDict) -> bool:
+        """Start a run and return true, or false when a run of this id exists already.
+
+        Raises:
+            InputError: there is no such DAG, or it refuses `conf`.
+        """
+        response = self._request(
+            "POST",
+            f"/api/v2/dags/{dag_id}/dagRuns",
+            json={"dag_run_id": run_id, "logical_date": None, "conf": conf},
+            allowed={404, 409, 400, 422},
+        )
+        if response.status_code == httpx.codes.CONFLICT:
+            return False
+        if response.is_error:
+            raise InputError(f"Airflow refuses to start {dag_id}: {_detail(response)}")
+        return True
+
+    def has_dag(self, dag_id: str) -> bool:
+        """Return whether Airflow has parsed the DAG."""
+        response = self._request("GET", f"/api/v2/dags/{dag_id}", allowed={404})
+        return response.status_code == httpx.codes.OK
+
+    def run_state(self, dag_id: str, run_id: str) -> str:
+        """Return the state of a run: `queued`, `running`, `success` or `failed`."""
+        return str(self._request("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}").json()["state"])
+
+    def tasks(self, dag_id: str, run_id: str) -> tuple[TaskState, ...]:
+        """Return every task instance of a run."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances"
+        found = self._request("GET", path, params={"limit": 1000}).json()["task_instances"]
+        return tuple(
+            TaskState(
+                task_id=entry["task_id"],
+                map_index=entry["map_index"],
+                label=entry.get("rendered_map_index"),
+                state=entry["state"],
+                started=_time(entry["start_date"]),
+                ended=_time(entry["end_date"]),
+            )
+            for entry in found
+        )
+
+    def result(self, dag_id: str, run_id: str, task_id: str, *, map_index: int = -1) -> Any:
+        """Return what a task returned, or `None`."""
+        path = (
+            f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
+            "/xcomEntries/return_value"
+        )
+        response = self._request(
+            "GET", path, params={"deserialize": True, "map_index": map_index}, allowed={404}
+        )
+        return None if response.is_error else response.json()["value"]
+
+    def last_log_line(self, dag_id: str, run_id: str, task: TaskState) -> str:
+        """Return the last error that a task logged, else its last line, else nothing."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task.task_id}/logs/1"
+        response = self._request(
+            "GET",
+            path,
+            params={"map_index": task.map_index, "full_content": True},
+            headers={"Accept": "application/json"},
+            allowed={404},
+        )
+        if response.is_error:
+            return ""
+        lines = [line for line in response.json().get("content", []) if isinstance(line, dict)]
+        for line in reversed(lines):
+            for detail in line.get("error_detail") or []:
+                return f"{detail.get('exc_type', '')}: {detail.get('exc_value', '')}"
+        return str(lines[-1].get("event", "")) if lines else ""
+
+    def answer(
+        self, dag_id: str, run_id: str, task_id: str, *, option: str, params: JsonDict
+    ) -> None:
+        """Answer a task that waits for a person.
+
+        Raises:
+            InputError: it doesn't wait, or was answered already.
+        """
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
+        response = self._request(
+            "PATCH",
+            path,
+            json={"chosen_options": [option], "params_input": params},
+            allowed={400, 404, 409, 422},
+        )
+        if response.is_error:
+            raise InputError(f"{task_id} of {run_id} takes no answer: {_detail(response)}")
+
+    def _authorize(self) -> None:
+        response = self._send("POST", "/auth/token", json=self._login)
+        if response.is_error:
+            raise RefusedError(f"Airflow refuses the log-in of {self._login['username']!r}")
+        self._client.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
+
+    def _request(
+        self, method: str, path: str, *, allowed: set[int] | None = None, **options: Any
+    ) -> httpx.Response:
+        response = self._send(method, path, **options)
+        if response.status_code == httpx.codes.UNAUTHORIZED:  # the token has expired
+            self._authorize()
+            response = self._send(method, path, **options)
+        if response.is_error and response.status_code not in (allowed or set()):
+            raise UnavailableError(
+                f"Airflow answers {response.status_code} to {method} {path}: {_detail(response)}"
+            )
+        return response
+
+    @retry(
+        retry=retry_if_exception_type(UnavailableError),
+        wait=wait_exponential(multiplier=0.5, max=10),
+        stop=stop_after_attempt(6),
+        reraise=True,
+    )
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            response = self._client.request(method, path, **options)
+        except httpx.TransportError as error:
+            raise UnavailableError(
+                f"Airflow does not answer at {self._client.base_url}: {error}; run `make up`"
+            ) from error
+        if response.status_code in {502, 503, 504}:
+            raise UnavailableError(f"Airflow answers {response.status_code} to {method} {path}")
+        return response
+
+
+def _detail(response: httpx.Response) -> str:
+    try:
+        return str(response.json().get("detail", response.text))
+    except ValueError:
+        return response.text[:500]
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

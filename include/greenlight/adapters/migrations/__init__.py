@@ -1,0 +1,1 @@
+"""How Greenlight's tables came to be, one step a file."""

@@ -1,0 +1,83 @@
+"""When a service is healthy: it answers, or its heart beats, and the listener is ours."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from greenlight.adapters.stack import airflow, mlflow_server, postgres
+from greenlight.adapters.stack.secrets import StackSecrets
+from greenlight.adapters.stack.services import PORT_OF, ServiceName
+from greenlight.adapters.stack.supervisor import Supervisor
+from greenlight.core.errors import ProcessDiedError, UnavailableError
+from greenlight.core.settings import Ports
+
+POLL_S = 0.25
+
+Report = Callable[[str, str], None]
+"""Told a step (a service, or `migrations`) and what became of it, as a person should read it."""
+
+
+class Readiness:
+    """Asks the services of one stack how they are."""
+
+    def __init__(self, supervisor: Supervisor, *, secrets: StackSecrets, ports: Ports) -> None:
+        self.supervisor = supervisor
+        self.secrets = secrets
+        self.ports = ports
+
+    def why_not_healthy(self, name: ServiceName) -> str | None:
+        """Return the reason; none when the service is healthy and the listener is its own."""
+        if reason := self._ask(name):
+            return reason
+        if key := PORT_OF.get(name):
+            port: int = getattr(self.ports, key)
+            if not self.supervisor.listens(name, port):
+                return f"somebody else answers on port {port}"
+        return None
+
+    def wait(self, names: Sequence[ServiceName], report: Report, *, at_most_s: float) -> None:
+        """Return when all are healthy.
+
+        Raises:
+            ProcessDiedError: one ended; the end of its log is in the message.
+            UnavailableError: one is not healthy after `at_most_s` seconds.
+        """
+        deadline = time.monotonic() + at_most_s
+        waiting = list(names)
+        while waiting:
+            reasons: dict[ServiceName, str] = {}
+            for name in waiting:
+                if not (record := self.supervisor.running(name)):
+                    raise ProcessDiedError(self.supervisor.exit_reason(name))
+                if reason := self.why_not_healthy(name):
+                    reasons[name] = reason
+                else:
+                    report(
+                        name, f"healthy, {time.time() - record.started_at:.0f} s after its start"
+                    )
+            waiting = list(reasons)
+            if waiting and time.monotonic() > deadline:
+                raise UnavailableError(self._too_late(waiting[0], reasons[waiting[0]], at_most_s))
+            if waiting:
+                time.sleep(POLL_S)
+
+    def _ask(self, name: ServiceName) -> str | None:
+        if name is ServiceName.POSTGRES:
+            password = self.secrets.postgres_superuser
+            return postgres.why_not_ready(port=self.ports.postgres, password=password)
+        if name is ServiceName.MLFLOW:
+            return mlflow_server.why_not_ready(self.ports)
+        if name is ServiceName.API_SERVER:
+            return airflow.why_api_not_ready(self.ports)
+        record = self.supervisor.running(name)
+        if not record:
+            return "it is not running"
+        return airflow.why_not_alive(name, self.ports, started_at=record.started_at)
+
+    def _too_late(self, name: ServiceName, reason: str, waited_s: float) -> str:
+        return (
+            f"{name} is not healthy after {waited_s:.0f} s ({reason}); `greenlight stack down` "
+            f"stops what runs; the end of {self.supervisor.log(name)}:\n"
+            f"{self.supervisor.tail(name)}"
+        )

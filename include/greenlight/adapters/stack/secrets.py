@@ -1,0 +1,95 @@
+"""Secrets of the embedded stack: made on the first start, one file each, mode 600."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from greenlight.core.errors import ConfigError
+from greenlight.core.files import write_atomically
+
+ADMIN = "admin"
+MINIMUM_LENGTH = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackSecrets:
+    """Everything the services must keep to themselves; nothing of it shows in `repr`."""
+
+    airflow_jwt: str = field(repr=False)
+    """Signs the tokens between Airflow's components."""
+    airflow_fernet: str = field(repr=False)
+    """Encrypts connections and variables in Airflow's database."""
+    airflow_api: str = field(repr=False)
+    """Signs the sessions of Airflow's API server."""
+    airflow_admin: str = field(repr=False)
+    """The password of the Airflow user `admin`."""
+    postgres_superuser: str = field(repr=False)
+    postgres: str = field(repr=False)
+    """The password of the database role the services use."""
+
+
+MAKERS: dict[str, Callable[[], str]] = {
+    "airflow_jwt": lambda: secrets.token_urlsafe(64),
+    "airflow_fernet": lambda: base64.urlsafe_b64encode(os.urandom(32)).decode(),
+    "airflow_api": lambda: secrets.token_urlsafe(48),
+    "airflow_admin": lambda: secrets.token_urlsafe(18),
+    "postgres_superuser": lambda: secrets.token_urlsafe(32),
+    "postgres": lambda: secrets.token_urlsafe(32),
+}
+
+
+def load_or_create_secrets(folder: Path) -> StackSecrets:
+    """Read the secrets, making those that don't exist yet.
+
+    Raises:
+        ConfigError: a file can be read by others, or holds too little to be a secret.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    for name, make in MAKERS.items():
+        if not (folder / name).exists():
+            write_atomically(folder / name, f"{make()}\n".encode(), mode=0o600)
+    return load_secrets(folder)
+
+
+def load_secrets(folder: Path) -> StackSecrets:
+    """Read the secrets of a stack that was started before.
+
+    Raises:
+        ConfigError: a file is missing, can be read by others, or is too short.
+    """
+    return StackSecrets(**{name: _read(folder / name) for name in MAKERS})
+
+
+def write_airflow_passwords(folder: Path, found: StackSecrets) -> Path:
+    """Write the file Airflow's SimpleAuthManager reads and return its path."""
+    path = folder / "airflow_passwords.json"
+    wanted = (json.dumps({ADMIN: found.airflow_admin}) + "\n").encode()
+    if not path.exists() or path.read_bytes() != wanted:
+        write_atomically(path, wanted, mode=0o600)
+    return path
+
+
+def _read(path: Path) -> str:
+    if not path.exists():
+        raise ConfigError(f"the secret {path} is missing; `make up` makes it")
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        raise ConfigError(
+            f"{path} has mode {mode:03o}, so others may have read it; delete it to get a new "
+            f"secret, or keep it with `chmod 600 '{path}'`"
+        )
+    value = path.read_text().strip()
+    if len(value) < MINIMUM_LENGTH:
+        raise ConfigError(
+            f"the secret {path} has {len(value)} characters, at least {MINIMUM_LENGTH} are "
+            f"needed; delete it to get a good one"
+        )
+    return value

@@ -1,0 +1,106 @@
+"""`greenlight demo`: start everything, run the pipeline on a small model, show the evidence."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from greenlight.core.settings import load_settings
+from greenlight.core.types import JsonDict
+
+if TYPE_CHECKING:
+    from greenlight.entrypoints.demo import Demo, Snapshot
+
+console = Console(highlight=False)
+QUIET_EVERY_S = 15.0
+"""How often a line is printed where there is no terminal to redraw one."""
+
+
+def demo(
+    approve: Annotated[
+        bool, typer.Option("--approve", help="Approve the candidate at the end.")
+    ] = os.environ.get("APPROVE") == "yes",
+) -> None:
+    """Run the whole product on this machine: about 15 minutes on two cores, then seconds."""
+    from greenlight.cli.evidence import show
+    from greenlight.entrypoints import demo as steps
+    from greenlight.entrypoints import stack
+
+    began = time.monotonic()
+    settings = load_settings()
+    addresses = stack.up(settings, report=lambda service, what: _say(f"{service}: {what}"))
+    request = steps.prepare(settings, say=_say)
+    run = steps.start(settings, addresses, request)
+    page = f"{addresses.airflow_url}/dags/{steps.DAG}/runs/{run.run_id}"
+    _say(f"Airflow runs {steps.DAG}: {page} (user {addresses.airflow_user}, "
+         "password: greenlight stack password)")  # fmt: skip
+    _follow(run, began)
+    candidate = run.candidate()
+    show(candidate["model"], candidate["version"])
+    if approve:
+        _say(f"Approved; the run ended in state {run.approve(reason='make demo')}")
+    _farewell(candidate, page, approved=approve, seconds=time.monotonic() - began)
+
+
+def _follow(run: Demo, began: float) -> None:
+    """Print each task as it ends, and between them how far the run is."""
+    seen: set[tuple[str, int]] = set()
+    quiet_until = 0.0
+    with console.status("Waiting for Airflow") as status:
+        for snapshot in run.follow():
+            for task in snapshot.tasks:
+                key = (task.task_id, task.map_index)
+                if task.ended and key not in seen:
+                    seen.add(key)
+                    seconds = (task.ended - (task.started or task.ended)).total_seconds()
+                    label = f" [{task.label}]" if task.label else ""
+                    console.print(
+                        f"{_clock(began)} {task.task_id}{label}: {task.state}, {seconds:.0f} s",
+                        markup=False,
+                    )
+            line = _line(snapshot, began)
+            status.update(line)
+            if not console.is_terminal and time.monotonic() >= quiet_until:
+                console.print(line, markup=False)
+                quiet_until = time.monotonic() + QUIET_EVERY_S
+
+
+def _line(snapshot: Snapshot, began: float) -> str:
+    running = [
+        f"{task.task_id} {task.label or ''}".strip()
+        for task in snapshot.tasks
+        if task.state == "running"
+    ]
+    activity = f" ({snapshot.activity})" if snapshot.activity and running else ""
+    return f"{_clock(began)} {snapshot.percent} %: {', '.join(running) or 'waiting'}{activity}"
+
+
+def _farewell(candidate: JsonDict, page: str, *, approved: bool, seconds: float) -> None:
+    name = f"{candidate['model']} {candidate['version']}"
+    console.print(f"\nDone in {seconds / 60:.1f} minutes, set-up not counted.")
+    for what, where in (
+        ("Model version", candidate["url"]),
+        ("Search", candidate["search_url"]),
+        ("Plot", candidate["plot"]),
+        ("Airflow run", page),
+    ):
+        console.print(f"  {what + ':':15}{where}", soft_wrap=True)
+    console.print("Next:")
+    console.print(f"  greenlight evidence verify {name}")
+    if not approved:
+        console.print(f"  approve it at {page.rsplit('/dags', 1)[0]}/required_actions, or with")
+        console.print(f"  greenlight approvals approve {name} --by YOU --reason WHY")
+    console.print("  make down")
+
+
+def _say(text: str) -> None:
+    console.print(text, markup=False, soft_wrap=True)
+
+
+def _clock(began: float) -> str:
+    minutes, seconds = divmod(int(time.monotonic() - began), 60)
+    return f"[{minutes:02}:{seconds:02}]"

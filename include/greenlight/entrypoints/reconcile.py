@@ -1,0 +1,28 @@
+"""Find versions that were tagged for quantizing and have no run yet.
+
+Events can be lost; the tag in the registry is the truth, and this reads it again and again. The run
+id is made from the digest, so one request is one run, however often it is found.
+"""
+
+from __future__ import annotations
+
+from greenlight.core.digest import short
+from greenlight.core.settings import Settings, load_settings
+from greenlight.core.types import JsonDict
+from greenlight.registry.tags import REQUESTED, Tag
+
+
+def requested_runs(settings: Settings | None = None) -> list[JsonDict]:
+    """Return `{"trigger_run_id", "conf"}` for every imported version whose tag asks for a run."""
+    from greenlight.entrypoints.models import open_registry
+
+    registry = open_registry(settings or load_settings())
+    return [
+        {
+            "trigger_run_id": f"requested-{model}-{version.version}-{short(version.digest)}",
+            "conf": {"model": model, "version": version.version},
+        }
+        for model in registry.models()
+        for version in registry.versions(model)
+        if version.tag(Tag.QUANTIZE) == REQUESTED
+    ]

@@ -1,0 +1,1 @@
+"""One gate strategy a module: its settings and one pure `judge`."""

@@ -1,0 +1,111 @@
+"""What the services are told: environments and command lines, without starting anything."""
+
+from pathlib import Path
+
+import pytest
+
+from greenlight.adapters.stack import airflow, mlflow_server, postgres
+from greenlight.adapters.stack.embedded import EmbeddedStack
+from greenlight.adapters.stack.secrets import MAKERS, load_or_create_secrets
+from greenlight.adapters.stack.services import PORT_OF, STOP_ORDER, ServiceName
+from greenlight.core.settings import Ports, load_settings
+
+PORTS = Ports(airflow=1001, mlflow=1002, postgres=1003)
+
+
+@pytest.fixture
+def secrets(tmp_path):
+    return load_or_create_secrets(tmp_path / "secrets")
+
+
+@pytest.fixture
+def settings(make_settings):
+    return make_settings()
+
+
+@pytest.fixture
+def environment(settings, secrets):
+    return airflow.airflow_environment(
+        settings, ports=PORTS, secrets=secrets, passwords_file=Path("/p.json")
+    )
+
+
+def test_airflow_listens_on_loopback_only_and_tells_its_parts_where(environment):
+    assert environment["AIRFLOW__API__HOST"] == "127.0.0.1"
+    assert environment["AIRFLOW__API__BASE_URL"] == "http://127.0.0.1:1001"
+    assert environment["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == (
+        "http://127.0.0.1:1001/execution/"
+    )
+
+
+def test_airflow_writes_only_under_the_home(settings, environment):
+    for name in ("AIRFLOW_HOME", "AIRFLOW__LOGGING__BASE_LOG_FOLDER"):
+        assert Path(environment[name]).is_relative_to(settings.home)
+
+
+def test_every_part_of_airflow_shares_the_keys(environment, secrets):
+    assert environment["AIRFLOW__API_AUTH__JWT_SECRET"] == secrets.airflow_jwt
+    assert environment["AIRFLOW__CORE__FERNET_KEY"] == secrets.airflow_fernet
+    assert environment["AIRFLOW__API__SECRET_KEY"] == secrets.airflow_api
+
+
+def test_tasks_find_the_stack_and_the_home_in_greenlights_own_settings(environment, settings):
+    mine = {k: v for k, v in environment.items() if k.startswith("GREENLIGHT_")}
+    found = load_settings(mine)
+    assert found.home == settings.home
+    assert found.mlflow_url == "http://127.0.0.1:1002"
+    assert found.airflow_url == "http://127.0.0.1:1001"
+    assert found.database_url.endswith("@127.0.0.1:1003/greenlight")
+
+
+def test_services_of_the_operators_own_win_over_the_embedded_ones(make_settings, secrets):
+    own = make_settings(mlflow_url="https://mlflow.example.org")
+    found = airflow.airflow_environment(
+        own, ports=PORTS, secrets=secrets, passwords_file=Path("/p.json")
+    )
+    assert found["GREENLIGHT_MLFLOW_URL"] == "https://mlflow.example.org"
+
+
+def test_databases_are_named_with_their_driver(environment):
+    assert environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].startswith("postgresql+psycopg2://")
+
+
+def test_mlflow_hands_out_artifacts_itself_and_reports_to_nobody(make_settings, secrets):
+    settings = make_settings()
+    found = mlflow_server.mlflow_environment(settings, ports=PORTS, secrets=secrets)
+    assert found["MLFLOW_SERVE_ARTIFACTS"] == "true"
+    assert found["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert found["MLFLOW_HOST"] == "127.0.0.1"
+    assert found["MLFLOW_ARTIFACTS_DESTINATION"] == (settings.home / "mlflow/artifacts").as_uri()
+
+
+def test_no_secret_is_on_a_command_line(settings, secrets, environment):
+    cluster = postgres.Cluster(home=settings.home, programs=Path("/bin"), account="postgres")
+    services = [
+        postgres.server(cluster, home=settings.home, port=1003),
+        mlflow_server.server(settings, ports=PORTS, secrets=secrets, inherited={}),
+        *(
+            airflow.component(name, settings, environment=environment, inherited={})
+            for name in airflow.COMMANDS
+        ),
+    ]
+    assert {service.name for service in services} == set(ServiceName)
+    words = " ".join(word for service in services for word in service.command)
+    assert not [name for name in MAKERS if getattr(secrets, name) in words]
+    assert not [name for name in MAKERS if getattr(secrets, name) in repr(services)]
+
+
+def test_every_service_is_stopped_once_and_the_database_last():
+    order = [name for stage in STOP_ORDER for name in stage]
+    assert sorted(order) == sorted(ServiceName)
+    assert order[-1] is ServiceName.POSTGRES
+
+
+def test_every_port_in_the_settings_belongs_to_a_service():
+    assert set(PORT_OF.values()) == set(Ports.model_fields)
+
+
+def test_settings_for_another_airflow_are_not_inherited(settings):
+    shell = {"PATH": "/bin", "AIRFLOW__CORE__EXECUTOR": "X", "PGHOST": "h", "GREENLIGHT_HOME": "/"}
+    stack = EmbeddedStack(settings, environment=shell)
+    assert stack.inherited == {"PATH": "/bin", "GREENLIGHT_HOME": "/"}

@@ -1,0 +1,18 @@
+import re
+
+import pytest
+
+from greenlight.core.metrics import LabelName, MetricName
+
+
+@pytest.mark.parametrize("name", MetricName)
+def test_metric_names_follow_the_conventions(name):
+    units = ("_seconds", "_bytes", "_ratio", "_total")
+    assert re.fullmatch(r"greenlight_[a-z_]+", name)
+    assert name.endswith(units)
+
+
+@pytest.mark.parametrize("name", LabelName)
+def test_label_names_are_legal_and_not_reserved(name):
+    assert re.fullmatch(r"[a-z][a-z_]*", name)
+    assert name not in {"job", "instance"}
