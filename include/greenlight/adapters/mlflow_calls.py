@@ -8,8 +8,10 @@ from typing import ParamSpec, TypeVar
 import requests
 import tenacity
 from mlflow.environment_variables import (
+    MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR,
     MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR,
     MLFLOW_HTTP_REQUEST_MAX_RETRIES,
+    MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT,
 )
 from mlflow.exceptions import MlflowException
 
@@ -25,16 +27,21 @@ WRONG = frozenset({"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE", "M
 HTTP_RETRIES = 1
 
 
-def limit_http_retries() -> None:
-    """Keep MLflow's own retries short unless the operator chose a number.
+def configure_client() -> None:
+    """Make MLflow's library behave in a service, where the operator did not choose otherwise.
 
     By default it repeats a refused connection seven times with a doubling pause: four minutes in
-    which nobody knows what is going on. `MlflowCalls` retries outside, and says so.
+    which nobody knows what is going on. `MlflowCalls` retries outside, and says so. And it prints
+    progress bars and addresses, the latter to standard output, where a program expects JSON.
     """
-    if not MLFLOW_HTTP_REQUEST_MAX_RETRIES.is_set():
-        MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(HTTP_RETRIES)
-    if not MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR.is_set():
-        MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR.set(1)
+    for variable, value in (
+        (MLFLOW_HTTP_REQUEST_MAX_RETRIES, HTTP_RETRIES),
+        (MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR, 1),
+        (MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR, False),
+        (MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT, True),
+    ):
+        if not variable.is_set():
+            variable.set(value)
 
 
 class MlflowCalls:

@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 from mlflow.entities import LifecycleStage, RunStatus
 from mlflow.entities.model_registry import ModelVersion
 
-from greenlight.adapters.mlflow_calls import MlflowCalls, limit_http_retries
+from greenlight.adapters.mlflow_calls import MlflowCalls, configure_client
 from greenlight.adapters.mlflow_runs import MlflowRuns
 from greenlight.core.digest import Manifest, manifest_of, short
 from greenlight.core.errors import InputError
@@ -41,7 +41,7 @@ class MlflowRegistry:
 
     def __init__(self, url: str, *, attempts: int = 4, wait_s: float = 1.0) -> None:
         """Connect lazily to the server at `url`. `wait_s` seconds double between attempts."""
-        limit_http_retries()
+        configure_client()
         self._url = url.rstrip("/")
         self._client = MlflowClient(tracking_uri=self._url, registry_uri=self._url)
         self._calls = MlflowCalls(self._url, attempts=attempts, wait_s=wait_s)
@@ -68,6 +68,7 @@ class MlflowRegistry:
             run_id=run.info.run_id,
             tags={**registration.tags, **_identity(registration)},
             description=shortened(registration.description),
+            await_creation_for=0,
         )
         return self._complete(made)
 

@@ -143,7 +143,7 @@ class MlflowRuns:
                 self._put(run_id, local, remote)
         folders = {remote.split("/")[0] for remote in sizes if "/" in remote}
         there = {e.path: e.file_size for f in folders for e in self.listing(run_id, f)}
-        if len(sizes) > len(there):
+        if any("/" not in remote for remote in sizes):
             there |= {e.path: e.file_size for e in self._calls(self._client.list_artifacts, run_id)}
         damaged = sorted(remote for remote, size in sizes.items() if there.get(remote) != size)
         if damaged:

@@ -6,6 +6,7 @@ process here (`uni`), which starts a third faster than vLLM's own choice and com
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -45,14 +46,19 @@ _OUT_OF_MEMORY = re.compile(
     r"|larger than the available KV cache",
     re.IGNORECASE,
 )
-_REFUSES = re.compile(r"\b(?:ValidationError|ValueError|AssertionError|NotImplementedError)\b")
+_REFUSES = re.compile(
+    r"\b(?:ValidationError|ValueError|AssertionError|NotImplementedError)\b|\bCheck failed:"
+)
+_PREFIX = re.compile(r"^\(\w+ pid=\d+\) ?(?:\w+ \S+ \S+ \[[^]]*\] ?)?")
+"""What vLLM puts before a line: process, level, time, place."""
 _NOISE = re.compile(r"^(?:\(\w+ pid=\d+\)\s*)?(?:Traceback|\s*File |\s*\^+|$)")
 
 
 class EngineOptions(Value):
-    """How a model is served. `threads`: of computation; none: all cores but one, as vLLM has it.
+    """How a model is served.
 
-    More computing threads than free cores make them wait for each other in a spin: on two busy
+    `max_model_len`: in tokens, at most the model's own. `threads`: of computation; none: all cores
+    but one, as vLLM has it. More computing threads than free cores make them wait for each other in a spin: on two busy
     cores a second thread made vLLM six times slower.
     """
 
@@ -182,20 +188,26 @@ class VllmEngine:
         Raises:
             UnavailableError: the engine has ended.
         """
-        if self._process is None or self._process.poll() is not None:
-            raise UnavailableError(f"engine {self.name} has ended: {self.tail()}")
-        total = 0
-        for process in psutil.Process(self._process.pid).children(recursive=True):
-            try:
-                total += process.memory_info().rss
-            except psutil.NoSuchProcess:
-                continue
-        return total
+        return sum(process.memory_info().rss for process in self._processes())
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time that the engine has used since it started.
+
+        Raises:
+            UnavailableError: the engine has ended.
+        """
+        times = [process.cpu_times() for process in self._processes()]
+        return float(sum(time.user + time.system for time in times))
 
     def tail(self) -> str:
         """Return the last telling lines of the log."""
         lines = [line.strip() for line in self._log_text().splitlines() if not _NOISE.match(line)]
         return "\n".join(lines[-TAIL_LINES:]) or "(the log is empty)"
+
+    def _processes(self) -> list[psutil.Process]:
+        if self._process is None or self._process.poll() is not None:
+            raise UnavailableError(f"engine {self.name} has ended: {self.tail()}")
+        return list(psutil.Process(self._process.pid).children(recursive=True))
 
     def _log_text(self) -> str:
         if not self.log_file.exists():
@@ -260,13 +272,15 @@ def engine_command(
 ) -> list[str]:
     """Return the command that serves a model.
 
-    Prefixes are not cached: a prompt asked twice must cost the same twice.
+    Prefixes are not cached: a prompt asked twice must cost the same twice. vLLM refuses a length
+    that the model was not made for.
     """
+    length = min(options.max_model_len, _context(model) or options.max_model_len)
     return [
         *(str(python), "-m", "vllm.entrypoints.openai.api_server"),
         *("--model", str(model), "--served-model-name", name),
         *("--host", "127.0.0.1", "--port", str(port)),
-        *("--dtype", options.dtype, "--max-model-len", str(options.max_model_len)),
+        *("--dtype", options.dtype, "--max-model-len", str(length)),
         *("--kv-cache-memory-bytes", str(int(options.kv_cache_gb * 2**30))),
         *("--distributed-executor-backend", "uni", "--enforce-eager"),
         *("--shutdown-timeout", str(options.shutdown_s)),
@@ -293,12 +307,19 @@ def engine_environment(
     }
 
 
+def _context(model: Path) -> int | None:
+    """Return how many tokens the model's configuration allows, if it says so."""
+    file = model / "config.json"
+    found = json.loads(file.read_text()).get("max_position_embeddings") if file.exists() else None
+    return int(found) if found else None
+
+
 def _line_of(text: str, found: re.Match[str]) -> str:
-    """Return the whole line that a match is in, without the prefix of vLLM's log."""
+    """Return the line that a match is in, with what pydantic adds in the next, indented one."""
     start = text.rfind("\n", 0, found.start()) + 1
-    end = text.find("\n", found.end())
-    line = text[start : end if end >= 0 else None].strip()
-    return re.sub(r"^\(\w+ pid=\d+\)\s*(?:\w+ \S+ \S+ \[[^]]*\]\s*)?", "", line)
+    line, *rest = (_PREFIX.sub("", line) for line in text[start:].splitlines())
+    detail = rest[0] if rest and rest[0].startswith("  ") else ""
+    return " ".join(f"{line} {detail}".split())
 
 
 def _free_port() -> int:

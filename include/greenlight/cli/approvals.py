@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from greenlight.core.digest import short
@@ -35,9 +36,10 @@ def list_(
     if as_json:
         typer.echo(json.dumps(found))
         return
-    table = Table(
-        "when (UTC)", "model", "version", "decision", "by", "digest", "evidence", "reason"
-    )
+    table = Table()
+    for column in ("when (UTC)", "model", "version", "decision", "by", "digest", "evidence"):
+        table.add_column(column, overflow="fold")
+    table.add_column("reason")
     for entry in found:
         table.add_row(
             entry["decided_at"][:19],
@@ -47,7 +49,7 @@ def list_(
             entry["decided_by"],
             short(entry["digest"]),
             short(entry["evidence_digest"]),
-            entry["reason"],
+            escape(entry["reason"]),
         )
     console.print(table)
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from greenlight.core.digest import short
@@ -68,7 +69,8 @@ def evidence_tables(document: JsonDict) -> tuple[str | Table, ...]:
 
 
 def _metric_table(document: JsonDict) -> Table:
-    table = Table("metric", title="Measured", title_justify="left")
+    table = Table(title="Measured", title_justify="left")
+    table.add_column("metric", overflow="fold")
     for column in ("value", "low", "high", "n"):
         table.add_column(column, justify="right")
     table.add_column("against")
@@ -79,7 +81,9 @@ def _metric_table(document: JsonDict) -> Table:
 
 
 def _gate_table(document: JsonDict) -> Table:
-    table = Table("gate", "metric", title="Judged", title_justify="left")
+    table = Table(title="Judged", title_justify="left")
+    for column in ("gate", "metric"):
+        table.add_column(column, overflow="fold")
     for column in ("bound", "limit"):
         table.add_column(column, justify="right")
     table.add_column("verdict")
@@ -92,7 +96,7 @@ def _gate_table(document: JsonDict) -> Table:
             _number(result["bound"], ""),
             _number(result["limit"], ""),
             f"[{STYLES.get(verdict, '')}]{verdict}[/]",
-            result["reason"],
+            escape(result["reason"]),
         )
     return table
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from greenlight.core.digest import short
 from greenlight.core.errors import InputError
@@ -65,7 +65,9 @@ def list_(*, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps(found))
         return
-    table = Table("model", "version", "digest", "kind", "dtype", "MB", "aliases", "decision")
+    table = Table()
+    for column in ("model", "version", "digest", "kind", "dtype", "MB", "aliases", "decision"):
+        table.add_column(column, overflow="fold")
     for version in found:
         tags = version["tags"]
         size = tags.get(Tag.BYTES)
@@ -89,7 +91,7 @@ def show(model: Name, version: Number, *, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps(found))
         return
-    table = Table(show_header=False, box=None)
+    table = Table(Column(no_wrap=True), Column(overflow="fold"), show_header=False, box=None)
     table.add_row("digest", found["digest"])
     table.add_row("created", found["created_at"])
     table.add_row("aliases", ", ".join(found["aliases"]) or "none")

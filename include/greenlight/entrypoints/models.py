@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -95,6 +97,8 @@ def import_model(
         report.require_accepted()
         store = open_store(settings)
         manifest = store.add(folder, leave_out=report.left_out)
+        if parsed.kind in (SourceKind.GGUF, SourceKind.DEMO):
+            _keep_once(folder, manifest.digest, store=store)
     version = _register(
         registry, store.path(manifest.digest), manifest, report, name=name, source=parsed.text
     )
@@ -187,6 +191,9 @@ def _converted(settings: Settings, gguf: Path, *, runner: JobRunner | None) -> P
     if not gguf.is_file():
         raise InputError(f"there is no GGUF file {gguf}")
     folder = settings.home / "cache" / f"gguf-{digest_file(gguf)[:32]}"
+    note, store = _note_of(folder), open_store(settings)
+    if note.is_file() and store.has(digest := json.loads(note.read_bytes())["digest"]):
+        return store.path(digest)
     if not folder.is_dir():
         if runner is None:
             from greenlight.adapters.ml_process import MlProcess
@@ -194,6 +201,18 @@ def _converted(settings: Settings, gguf: Path, *, runner: JobRunner | None) -> P
             runner = MlProcess(settings)
         runner.run(Job.CONVERT_GGUF, ConvertGgufSpec(gguf=gguf, output=folder))
     return folder
+
+
+def _keep_once(folder: Path, digest: str, *, store: ModelStore) -> None:
+    """Remove the converted folder, which the store now holds, and note where it went."""
+    if folder == store.path(digest):
+        return
+    write_json(_note_of(folder), {"digest": digest})
+    shutil.rmtree(folder)
+
+
+def _note_of(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.json")
 
 
 def _register(

@@ -41,8 +41,8 @@ SEED = 20260101
 PARENT, CANDIDATE = "parent", "candidate"
 IMPORTS_BYTES = 2_000_000_000
 """What one engine holds before it has a model (measured: 1.75 GB)."""
-EXCERPT = 800
-"""Letters of a timed prompt: about 200 tokens."""
+EXCERPT = 300
+"""Letters of a timed prompt: about 80 tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,9 +208,10 @@ class _Session:
     async def _time(
         self, concurrency: int, numbers: Sequence[int], prompts: Sequence[Prompt]
     ) -> None:
-        began = self._clock.monotonic()
+        used, began = self._engine.cpu_seconds(), self._clock.monotonic()
         replies = await self._ask(prompts, concurrency=concurrency)
         wall = self._clock.monotonic() - began
+        cpu = self._engine.cpu_seconds() - used
         timings = tuple(
             Timing(
                 prompt=number,
@@ -221,7 +222,7 @@ class _Session:
             )
             for number, reply in zip(numbers, replies, strict=True)
         )
-        self._parts.append(Part(concurrency=concurrency, wall_s=wall, timings=timings))
+        self._parts.append(Part(concurrency=concurrency, wall_s=wall, cpu_s=cpu, timings=timings))
         log.info(
             "%s: %d requests, %d at once: %.1f tokens/s",
             self._engine.name,

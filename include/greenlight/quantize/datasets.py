@@ -63,6 +63,11 @@ class InstructRow(Value):
         serialization_alias="schema",
     )
 
+    @property
+    def prompt(self) -> str:
+        """What the model is asked: the instruction, and the input below it."""
+        return f"{self.instruction}\n\n{self.input}" if self.input else self.instruction
+
     @model_validator(mode="after")
     def _schema_belongs_to_sql(self) -> Self:
         if (self.check is Check.SQL) != (self.sql_schema is not None):

@@ -45,8 +45,10 @@ class GateSettings(Value):
 
     @property
     def digest(self) -> str:
-        """The digest of the gates, their limits included."""
-        return digest_json(self.model_dump(mode="json"))
+        """The digest of everything that decides; the reasons beside the limits do not."""
+        return digest_json(
+            self.model_dump(mode="json", exclude={"why": True, "gates": {"__all__": {"why"}}})
+        )
 
 
 class PresetEntry(Value):

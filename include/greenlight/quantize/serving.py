@@ -60,10 +60,10 @@ class ServingPlan(Value):
     rounds: Count = 2
     new_tokens: Count = 64
     warm_up: Count = 4
-    max_answers: Count = 60
+    max_answers: Count = 100
     answer_tokens: Count = 32
     answer_concurrency: Count = 8
-    repeat_answers: Annotated[int, Field(ge=0)] = 12
+    repeat_answers: Annotated[int, Field(ge=0)] = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,10 +83,15 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """The requests of one level sent in one round, in the order of their prompts."""
+    """The requests of one level sent in one round, in the order of their prompts.
+
+    `cpu_s`: processor time the engine took; unlike the wall, it hardly depends on what else the
+    machine does.
+    """
 
     concurrency: int
     wall_s: float
+    cpu_s: float
     timings: tuple[Timing, ...]
 
 
@@ -142,10 +147,11 @@ def serving_metrics(
             metrics += _level_metrics(
                 served.level(concurrency), name=f"{concurrency}", prefix=prefix, seed=seed
             )
-    metrics += [
-        _speed_ratio(parent, candidate, concurrency=level, seed=seed, baseline=baseline)
-        for level in _levels(candidate)
-    ]
+    for level in _levels(candidate):
+        metrics += [
+            _speed_ratio(parent, candidate, concurrency=level, seed=seed, baseline=baseline),
+            _effort_ratio(parent, candidate, concurrency=level, baseline=baseline),
+        ]
     if candidate.answers:
         metrics += _answer_metrics(parent.answers, candidate.answers, seed=seed, baseline=baseline)
     return tuple(metrics)
@@ -181,7 +187,14 @@ def _level_metrics(parts: Sequence[Part], *, name: str, prefix: str, seed: int) 
         n=len(timings),
         method="new tokens over wall time, not bounded",
     )
-    return [*metrics, speed]
+    effort = Metric(
+        name=f"{prefix}served_cpu_seconds_per_token.{name}",
+        value=_cpu_per_token(parts),
+        unit="s/token",
+        n=len(timings),
+        method="processor time over new tokens, not bounded",
+    )
+    return [*metrics, speed, effort]
 
 
 def _quantile(
@@ -208,6 +221,24 @@ def _speed_ratio(
     after = _seconds_per_token(candidate.level(concurrency))
     estimate = bootstrap_ratio(before, after, rng=_stream(seed, name))
     return _metric(estimate, name=name, unit="ratio", baseline=baseline)
+
+
+def _effort_ratio(parent: Served, candidate: Served, *, concurrency: int, baseline: str) -> Metric:
+    """Compare processor time per token: above 1 the candidate costs more."""
+    parts = candidate.level(concurrency)
+    return Metric(
+        name=f"served_cpu_seconds_per_token_ratio.{concurrency}",
+        value=_cpu_per_token(parts) / _cpu_per_token(parent.level(concurrency)),
+        unit="ratio",
+        n=sum(len(part.timings) for part in parts),
+        method="processor time over new tokens, not bounded",
+        baseline=baseline,
+    )
+
+
+def _cpu_per_token(parts: Sequence[Part]) -> float:
+    tokens = sum(timing.tokens for part in parts for timing in part.timings)
+    return sum(part.cpu_s for part in parts) / tokens
 
 
 def _seconds_per_token(parts: Sequence[Part]) -> Floats:

@@ -11,6 +11,7 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
+from greenlight.adapters.stack.embedded import GRACE_S
 from greenlight.adapters.stack.services import ServiceName, State
 from greenlight.core.errors import RefusedError
 from greenlight.core.settings import PROJECT, Settings
@@ -23,10 +24,10 @@ class Steps(list):
     """Remembers what was reported."""
 
     def __call__(self, step, what):
-        self.append((str(step), what))
+        self.append((str(step), what, time.monotonic()))
 
     def about(self, word):
-        return {step for step, what in self if word in what}
+        return {step for step, what, _ in self if word in what}
 
 
 SLEEPER = """
@@ -190,15 +191,13 @@ def test_up_brings_back_only_what_died(world):
 
 
 def test_y_down_does_not_wait_for_a_running_task(world, api):
-    """And the next start does not find the task running for ever."""
     answer = api.post("/api/v2/dags/sleeper/dagRuns", json={"logical_date": None})
     task = f"/api/v2/dags/sleeper/dagRuns/{answer.json()['dag_run_id']}/taskInstances/sleep"
     wait_for(lambda: api.get(task).json()["state"] == "running")
-    begin, steps = time.monotonic(), Steps()
+    steps = Steps()
     stack.down(world[0], report=steps)
-    assert time.monotonic() - begin < 25 + GRACE_S, "it waited for the task"
-    log = (world[0].logs / f"{ServiceName.SCHEDULER}.log").read_text()
-    assert "KeyboardInterrupt" in log or "final_state=" in log  # ended, not killed
+    scheduler = [at for step, _, at in steps if step == ServiceName.SCHEDULER]
+    assert scheduler[1] - scheduler[0] < GRACE_S - 5, "the scheduler had to be killed"
     assert len(steps.about("stopped")) == len(ServiceName)
     assert ours(world[0]) == []
 

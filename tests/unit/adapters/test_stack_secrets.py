@@ -58,3 +58,9 @@ def test_airflow_reads_the_same_password(tmp_path):
     path = write_airflow_passwords(tmp_path, made)
     assert json.loads(path.read_text()) == {"admin": made.airflow_admin}
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_secret_that_existing_databases_depend_on_is_never_made_anew(tmp_path):
+    with pytest.raises(ConfigError, match="postgres_superuser is gone"):
+        load_or_create_secrets(tmp_path, must_exist=["postgres_superuser"])
+    assert list(tmp_path.iterdir()) == []

@@ -24,6 +24,11 @@ REFUSAL = (
     "shards of qkv_proj are quantized.\n"
     "RuntimeError: Engine core initialization failed."
 )
+VALIDATION = (
+    "(APIServer pid=9) pydantic_core._pydantic_core.ValidationError: 1 validation error for "
+    "VllmConfig\n(APIServer pid=9)   Value error, GPTQ group activation ordering is no longer "
+    "supported."
+)
 
 
 @pytest.fixture
@@ -59,6 +64,7 @@ def test_an_engine_serves_its_model_until_the_block_ends(tmp_path: Path, python:
         assert models["data"][0]["id"] == "candidate"
         assert served.ready_s > 0
         assert served.rss_bytes() > 1e6
+        assert served.cpu_seconds() > 0
         children = psutil.Process().children(recursive=True)
     assert not psutil.wait_procs(children, timeout=5)[1]
     with pytest.raises(httpx.ConnectError):
@@ -83,6 +89,8 @@ def test_a_missing_serving_environment_says_how_to_make_it(tmp_path: Path) -> No
     ("death", "error", "said"),
     [
         (REFUSAL, InputError, "refuses .*: ValueError: Detected some but not all shards"),
+        (VALIDATION, InputError, "1 validation error for VllmConfig Value error, GPTQ group"),
+        ("[F1124 cpu_wna16.cpp:296] Check failed: group_size", InputError, "group_size"),
         ("MemoryError", ResourceError, "out of memory"),
         ("RuntimeError: [enforce fail] Cannot allocate memory", ResourceError, "kv_cache_gb"),
         ("ValueError: No available memory for the cache blocks.", ResourceError, "out of memory"),
@@ -145,3 +153,14 @@ def test_the_command_listens_on_loopback_and_bounds_the_cache(tmp_path: Path) ->
     )
     assert command[command.index("--host") + 1] == "127.0.0.1"
     assert command[command.index("--kv-cache-memory-bytes") + 1] == str(2**29)
+
+
+@pytest.mark.parametrize(("context", "length"), [(512, "512"), (8192, "1024")])
+def test_no_more_tokens_are_asked_for_than_the_model_was_made_for(
+    tmp_path: Path, context: int, length: str
+) -> None:
+    (tmp_path / "config.json").write_text(f'{{"max_position_embeddings": {context}}}')
+    command = engine_command(
+        tmp_path, model=tmp_path, name="n", port=1, options=EngineOptions(max_model_len=1024)
+    )
+    assert command[command.index("--max-model-len") + 1] == length

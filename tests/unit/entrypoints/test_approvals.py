@@ -1,11 +1,12 @@
 from datetime import timedelta
 
 import pytest
-from registry_worlds import NOW, Clock, MemoryApprovals, register_candidate, world
+from registry_worlds import NOW, Clock, MemoryApprovals, world
 
 from greenlight.core.errors import InputError, RefusedError, UnavailableError
 from greenlight.entrypoints import approvals
 from greenlight.registry.tags import EVIDENCE_FILE, Alias, Tag
+from greenlight.testing.candidates import register_candidate
 
 
 @pytest.fixture

@@ -100,7 +100,18 @@ def test_a_gguf_file_is_converted_once(settings, registry, tmp_path):
             settings, str(gguf), name="smollm2", registry=registry, runner=converter
         )
     assert converter.jobs == [Job.CONVERT_GGUF]
+    assert [p.name for p in (settings.home / "cache").iterdir() if p.is_dir()] == []
     assert registry.get("smollm2", made.version).tag(Tag.SOURCE) == "gguf:smol.gguf"
+
+
+def test_a_converted_model_that_the_store_lost_is_converted_again(settings, registry, tmp_path):
+    gguf, converter = tmp_path / "smol.gguf", Converter()
+    gguf.write_bytes(b"GGUF")
+    made = import_model(settings, str(gguf), name="smollm2", registry=registry, runner=converter)
+    (settings.models / f"{made.digest}.json").unlink()
+    again = import_model(settings, str(gguf), name="smollm2", registry=registry, runner=converter)
+    assert again == made
+    assert len(converter.jobs) == 2
 
 
 def test_a_version_of_one_model_can_become_one_of_another(settings, registry, folder):

@@ -207,7 +207,13 @@ def test_a_file_that_is_not_there_is_a_sentence(tmp_path):
 
 def test_changing_a_limit_changes_the_digest():
     settings = load_gates(EXAMPLE, "standard")
-    first = settings.gates[0].model_copy(update={"name": "other"})
-    assert settings.model_copy(update={"gates": (first, *settings.gates[1:])}).digest != (
-        settings.digest
-    )
+    first = settings.gates[0].model_copy(update={"equals": 1})
+    changed = settings.model_copy(update={"gates": (first, *settings.gates[1:])})
+    assert changed.digest != settings.digest
+
+
+def test_explaining_a_limit_better_does_not_change_the_digest():
+    settings = load_gates(EXAMPLE, "standard")
+    gates = tuple(gate.model_copy(update={"why": "…"}) for gate in settings.gates)
+    reworded = settings.model_copy(update={"why": "…", "gates": gates})
+    assert reworded.digest == settings.digest

@@ -23,7 +23,7 @@ def timing(prompt: int, *, token_s: float = 0.01, ttft_s: float = 0.1, tokens: i
 def part(numbers: range, *, concurrency: int = 1, speed: float = 1.0) -> Part:
     timings = tuple(timing(n, token_s=0.01 / speed, ttft_s=0.1 / speed) for n in numbers)
     wall = sum(t.total_s for t in timings) / concurrency
-    return Part(concurrency=concurrency, wall_s=wall, timings=timings)
+    return Part(concurrency=concurrency, wall_s=wall, cpu_s=2 / speed, timings=timings)
 
 
 def answer(number: int, *, correct: bool = True, tokens: int = 4, finish: str = "stop") -> Answer:
@@ -65,6 +65,16 @@ def test_speed_counts_the_tokens_of_all_requests_over_the_wall_time() -> None:
     one = replace(served(), parts=parts)
     wall = sum(p.wall_s for p in parts)
     assert metrics(one, one)["served_tokens_per_second.1"].value == pytest.approx(4 * 11 / wall)
+
+
+def test_processor_time_is_compared_too_because_it_does_not_depend_on_the_machines_load() -> None:
+    slower_machine = tuple(replace(p, wall_s=p.wall_s * 9) for p in served().parts)
+    found = metrics(served(), replace(served(speed=0.5), parts=slower_machine))
+    assert found["served_cpu_seconds_per_token_ratio.4"].value == pytest.approx(1)
+    assert metrics(served(), served(speed=0.5))[
+        "served_cpu_seconds_per_token_ratio.4"
+    ].value == pytest.approx(2)
+    assert found["parent_served_cpu_seconds_per_token.4"].value == pytest.approx(2 / 88)
 
 
 def test_times_are_medians_and_nineties_with_their_n_and_bounds() -> None:

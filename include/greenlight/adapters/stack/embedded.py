@@ -63,7 +63,10 @@ class EmbeddedStack:
         """
         with self._alone():
             cluster = self._find_cluster()
-            secrets = load_or_create_secrets(self.settings.secrets)
+            secrets = load_or_create_secrets(
+                self.settings.secrets,
+                must_exist=["postgres_superuser"] if cluster.is_initialized else [],
+            )
             ports = self._claim_ports()
             ready = Readiness(self.supervisor, secrets=secrets, ports=ports)
             self._start_postgres(cluster, ready, report)

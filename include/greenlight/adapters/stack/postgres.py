@@ -62,6 +62,11 @@ class Cluster:
         """The data folder."""
         return self.home / "data"
 
+    @property
+    def is_initialized(self) -> bool:
+        """Whether there are databases in the folder."""
+        return (self.data / "PG_VERSION").exists()
+
 
 def find_cluster(home: Path, *, installed: Path = INSTALLED, is_root: bool) -> Cluster:
     """Choose the programs and the account for the data folder under `home`.
@@ -118,7 +123,7 @@ def initialize(cluster: Cluster, secrets: StackSecrets) -> bool:
     Raises:
         ProcessDiedError: `initdb` failed; the message carries what it said.
     """
-    if (cluster.data / "PG_VERSION").exists():
+    if cluster.is_initialized:
         return False
     making, password = cluster.home / "making", cluster.home / "password"
     cluster.home.mkdir(parents=True, exist_ok=True)

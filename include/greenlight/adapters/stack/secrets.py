@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,12 +45,21 @@ MAKERS: dict[str, Callable[[], str]] = {
 }
 
 
-def load_or_create_secrets(folder: Path) -> StackSecrets:
+def load_or_create_secrets(folder: Path, *, must_exist: Collection[str] = ()) -> StackSecrets:
     """Read the secrets, making those that don't exist yet.
 
+    `must_exist` names secrets that something on disk already depends on.
+
     Raises:
-        ConfigError: a file can be read by others, or holds too little to be a secret.
+        ConfigError: a file can be read by others, holds too little to be a secret, or is gone
+            although something depends on it.
     """
+    for name in must_exist:
+        if not (folder / name).exists():
+            raise ConfigError(
+                f"the secret {folder / name} is gone, and the databases can't be opened without "
+                f"it; put it back, or move the folder postgres away to start with empty ones"
+            )
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     for name, make in MAKERS.items():
@@ -83,13 +92,12 @@ def _read(path: Path) -> str:
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
         raise ConfigError(
-            f"{path} has mode {mode:03o}, so others may have read it; delete it to get a new "
-            f"secret, or keep it with `chmod 600 '{path}'`"
+            f"{path} has mode {mode:03o}, so others may have read it; `chmod 600 '{path}'` keeps it"
         )
     value = path.read_text().strip()
     if len(value) < MINIMUM_LENGTH:
         raise ConfigError(
-            f"the secret {path} has {len(value)} characters, at least {MINIMUM_LENGTH} are "
-            f"needed; delete it to get a good one"
+            f"the secret {path} has {len(value)} characters, at least {MINIMUM_LENGTH} are needed; "
+            f"`python3 -c 'import secrets; print(secrets.token_urlsafe(32))'` makes a good one"
         )
     return value

@@ -65,7 +65,7 @@ FAREWELLS = {
     ServiceName.POSTGRES: Farewell(number=signal.SIGINT, audience=Audience.LEADER),
     # A worker of the LocalExecutor that dies waiting for work takes the lock of the queue with it,
     # and the scheduler waits for ever. So the scheduler ends its workers, which wait for their
-    # tasks; and the tasks, in groups of their own, are interrupted by us, as Airflow does it itself:
+    # tasks; and the tasks, in groups of their own, are interrupted by us, as Airflow does it:
     # on SIGTERM a task only calls its operator's `on_kill` and goes on.
     ServiceName.SCHEDULER: Farewell(to_others=signal.SIGINT, audience=Audience.OTHER_GROUPS_TOO),
 }
