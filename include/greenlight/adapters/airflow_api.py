@@ -32,8 +32,20 @@ class TaskState:
 class AirflowApi:
     """A logged-in client. Every call raises `UnavailableError` when Airflow doesn't answer."""
 
-    def __init__(self, url: str, *, user: str, password: str) -> None:
-        self._client = httpx.Client(base_url=url, timeout=TIMEOUT_S)
+    def __init__(
+        self,
+        url: str,
+        *,
+        user: str,
+        password: str,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """Log in. `transport` replaces the network.
+
+        Raises:
+            RefusedError: the user or the password is wrong.
+        """
+        self._client = httpx.Client(base_url=url, timeout=TIMEOUT_S, transport=transport)
         self._login = {"username": user, "password": password}
         self._authorize()
 

@@ -48,18 +48,20 @@ _OUT_OF_MEMORY = re.compile(
 )
 _REFUSES = re.compile(
     r"\b(?:ValidationError|ValueError|AssertionError|NotImplementedError)\b|\bCheck failed:"
+    r"|\bUnsupported CPU attention"
 )
 _PREFIX = re.compile(r"^\(\w+ pid=\d+\) ?(?:\w+ \S+ \S+ \[[^]]*\] ?)?")
 """What vLLM puts before a line: process, level, time, place."""
-_NOISE = re.compile(r"^(?:\(\w+ pid=\d+\)\s*)?(?:Traceback|\s*File |\s*\^+|$)")
+_NOISE = re.compile(r"Traceback|\s|$")
+"""Frames of a traceback are indented."""
 
 
 class EngineOptions(Value):
     """How a model is served.
 
     `max_model_len`: in tokens, at most the model's own. `threads`: of computation; none: all cores
-    but one, as vLLM has it. More computing threads than free cores make them wait for each other in a spin: on two busy
-    cores a second thread made vLLM six times slower.
+    but one, as vLLM has it. More threads than free cores wait for each other in a spin: on two busy
+    cores a second one made vLLM six times slower.
     """
 
     dtype: str = "bfloat16"
@@ -169,7 +171,7 @@ class VllmEngine:
             return True
         code = None if self._process is None else self._process.poll()
         if self._process is None or code is not None:
-            raise self._death(code)
+            raise self.failure(f"ended with code {code}")
         try:
             healthy = httpx.get(f"{self.url}/health", timeout=2, trust_env=False).is_success
             if not healthy:
@@ -201,8 +203,25 @@ class VllmEngine:
 
     def tail(self) -> str:
         """Return the last telling lines of the log."""
-        lines = [line.strip() for line in self._log_text().splitlines() if not _NOISE.match(line)]
+        lines = [_PREFIX.sub("", line) for line in self._log_text().splitlines()]
+        lines = [line.strip() for line in lines if not _NOISE.match(line)]
         return "\n".join(lines[-TAIL_LINES:]) or "(the log is empty)"
+
+    def failure(self, what: str) -> GreenlightError:
+        """Return the error for what happened to the engine, with the reason that its log gives.
+
+        An engine may get healthy and refuse its model at the first request.
+        """
+        text = self._log_text()
+        where = f"engine {self.name} {what}; its log is {self.log_file}"
+        if found := _OUT_OF_MEMORY.search(text):
+            return ResourceError(
+                f"{where}: it ran out of memory ({_line_of(text, found)}); free some memory, or "
+                f"lower kv_cache_gb ({self._options.kv_cache_gb})"
+            )
+        if found := _REFUSES.search(text):
+            return InputError(f"{where}: it refuses {self._model}: {_line_of(text, found)}")
+        return UnavailableError(f"{where}:\n{self.tail()}")
 
     def _processes(self) -> list[psutil.Process]:
         if self._process is None or self._process.poll() is not None:
@@ -215,19 +234,6 @@ class VllmEngine:
         with self.log_file.open("rb") as file:
             file.seek(max(0, self.log_file.stat().st_size - TAIL_BYTES))
             return file.read().decode(errors="replace")
-
-    def _death(self, code: int | None) -> GreenlightError:
-        """Return the error that says why the process ended."""
-        text = self._log_text()
-        where = f"engine {self.name} ended with code {code}; its log is {self.log_file}"
-        if found := _OUT_OF_MEMORY.search(text):
-            return ResourceError(
-                f"{where}: it ran out of memory ({_line_of(text, found)}); free some memory, or "
-                f"lower kv_cache_gb ({self._options.kv_cache_gb})"
-            )
-        if found := _REFUSES.search(text):
-            return InputError(f"{where}: it refuses {self._model}: {_line_of(text, found)}")
-        return UnavailableError(f"{where}:\n{self.tail()}")
 
     def _refuse_stranger(self, served: set[tuple[str, str | None]]) -> None:
         if (self.name, str(self._model)) not in served:

@@ -11,7 +11,7 @@ import logging
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from greenlight.core.clock import Clock, SystemClock
 from greenlight.core.digest import digest_json, short
@@ -27,7 +27,7 @@ from greenlight.quantize.footprint import file_metrics, memory_metrics
 from greenlight.quantize.gates import GateSettings, Stage, judge, load_gates
 from greenlight.quantize.interface import interface_metric
 from greenlight.quantize.items import read_items
-from greenlight.quantize.jobs import Dataset, MeasureLoadResult
+from greenlight.quantize.jobs import Dataset, DatasetKind, MeasureLoadResult
 from greenlight.quantize.measurements import Metric, Verdict, overall
 from greenlight.quantize.recipe_file import RecipesFile, load_recipes_file
 from greenlight.quantize.recipes import Recipe
@@ -48,6 +48,9 @@ NOT_NEEDED = "not needed"
 SEED = 20260101
 """Of every bootstrap: the same items give the same interval."""
 SERVED_DTYPE = "bfloat16"
+Part = Literal["text", "tasks"]
+"""Text is measured first: a recipe that fails there is not asked questions, which take longer."""
+PARTS: tuple[Part, ...] = ("text", "tasks")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,9 +132,7 @@ class Steps:
     def measure_parent(self, source: JsonDict, data: JsonDict) -> JsonDict:
         """Measure the parent's quality, memory and speed: what every candidate is held against."""
         request, parent = _request(source), _parent(source)
-        measured = self.bench.evaluate(
-            parent, _evaluation(data), protocol=request.protocol, device=request.device
-        )
+        measured = {part: self._evaluate(parent, source, data, part=part) for part in PARTS}
         load = self.bench.load(parent, dtype=SERVED_DTYPE, device=request.device)
         return measured | {"load": load.model_dump(mode="json")}
 
@@ -164,19 +165,17 @@ class Steps:
     def measure_control(
         self, source: JsonDict, data: JsonDict, parent: JsonDict, plan: list[JsonDict]
     ) -> JsonDict:
-        """Judge rounding to nearest at the first recipe's bits: a quantizer must beat it."""
+        """Judge rounding to nearest at the first recipe's bits, on text: the floor of quality."""
         request = _request(source)
         first = Recipe.model_validate(plan[0]["recipe"])
         recipe = Recipe(name=f"rtn-{first.bits}bit", bits=first.bits, group_size=first.group_size)
-        measured = self.bench.evaluate(
-            _parent(source),
-            _evaluation(data),
-            protocol=request.protocol,
-            device=request.device,
-            parent=Path(parent["folder"]),
-            round_to=recipe,
+        measured = self._evaluate(
+            _parent(source), source, data, part="text", parent=parent, round_to=recipe
         )
-        metrics = (*self._quality(parent, measured, source), *_metrics(data["overlaps"]))
+        metrics = (
+            *self._quality(parent, measured, source, part="text"),
+            *_metrics(data["overlaps"]),
+        )
         shape = read_shape(_parent(source).path)
         verdict = overall(judge(metrics, self._load_gates(request), stage=Stage.CANDIDATE))
         return {
@@ -222,22 +221,22 @@ class Steps:
             base, recipe, calibration, backend=request.backend, device=request.device
         )
         candidate = Model(path=Path(made["path"]), digest=made["digest"])
-        measured = self.bench.evaluate(
-            candidate,
-            _evaluation(data),
-            protocol=request.protocol,
-            device=request.device,
-            parent=Path(parent["folder"]),
-        )
-        load = self.bench.load(candidate, dtype=SERVED_DTYPE, device=request.device)
         metrics = (
-            *self._quality(parent, measured, source),
+            *self._measured(candidate, source, data, parent, part="text"),
             *_metrics(data["overlaps"]),
             interface_metric(base.path, candidate.path),
             *file_metrics(read_shape(base.path), weight_bytes=made["result"]["weight_bytes"]),
-            *memory_metrics(load, parent=MeasureLoadResult.model_validate(parent["load"])),
         )
         results = judge(metrics, gates, stage=Stage.CANDIDATE)
+        if overall(results) is Verdict.FAIL:
+            log.info("%s has failed on text already; nothing else is measured", recipe.name)
+        else:
+            load = self.bench.load(candidate, dtype=SERVED_DTYPE, device=request.device)
+            metrics += (
+                *self._measured(candidate, source, data, parent, part="tasks"),
+                *memory_metrics(load, parent=MeasureLoadResult.model_validate(parent["load"])),
+            )
+            results = judge(metrics, gates, stage=Stage.CANDIDATE)
         verdict = overall(results)
         for result in results:
             log.info("%s: %s %s: %s", recipe.name, result.gate, result.verdict, result.reason)
@@ -376,11 +375,38 @@ class Steps:
             if result.metric.startswith("calibration_overlap.") and result.verdict is Verdict.FAIL
         ]
 
+    def _evaluate(
+        self,
+        model: Model,
+        source: JsonDict,
+        data: JsonDict,
+        *,
+        part: Part,
+        parent: JsonDict | None = None,
+        round_to: Recipe | None = None,
+    ) -> JsonDict:
+        """Measure one part of the evaluation sets; text first, because it is cheap and decides."""
+        request = _request(source)
+        return self.bench.evaluate(
+            model,
+            tuple(d for d in _evaluation(data) if (d.kind is DatasetKind.TEXT) is (part == "text")),
+            protocol=request.protocol,
+            device=request.device,
+            parent=Path(parent[part]["folder"]) if parent else None,
+            round_to=round_to,
+        )
+
+    def _measured(
+        self, candidate: Model, source: JsonDict, data: JsonDict, parent: JsonDict, *, part: Part
+    ) -> tuple[Metric, ...]:
+        measured = self._evaluate(candidate, source, data, part=part, parent=parent)
+        return self._quality(parent, measured, source, part=part)
+
     def _quality(
-        self, parent: JsonDict, measured: JsonDict, source: JsonDict
+        self, parent: JsonDict, measured: JsonDict, source: JsonDict, *, part: Part
     ) -> tuple[Metric, ...]:
         return compare(
-            read_items(Path(parent["folder"])),
+            read_items(Path(parent[part]["folder"])),
             read_items(Path(measured["folder"])),
             seed=SEED,
             baseline=f"parent {source['dtype']}",

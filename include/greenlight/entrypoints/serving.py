@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenlight.core.clock import Clock, SystemClock
-from greenlight.core.errors import UnavailableError
 from greenlight.core.settings import Settings
 from greenlight.quantize.answers import is_correct
 from greenlight.quantize.datasets import InstructRow, read_instructions
@@ -272,10 +271,8 @@ def _all_replies(found: Sequence[Reply | Failure], *, engine: VllmEngine) -> lis
 
     failures = [reply.reason for reply in found if isinstance(reply, Failure)]
     if failures:
-        raise UnavailableError(
-            f"engine {engine.name} left {len(failures)} of {len(found)} requests without an "
-            f"answer, the first: {failures[0]}; its log {engine.log_file} ends with\n"
-            f"{engine.tail()}"
+        raise engine.failure(
+            f"left {len(failures)} of {len(found)} requests without an answer ({failures[0]})"
         )
     return [reply for reply in found if isinstance(reply, Reply)]
 

@@ -7,7 +7,7 @@ something to lose by quantizing. The order is shuffled: any first part holds eve
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from greenlight.quantize.datasets import Check, InstructRow
 
@@ -147,8 +147,8 @@ def instructions(*, per_sort: int, seed: int) -> tuple[InstructRow, ...]:
     return tuple(rows)
 
 
-def _shuffled(values: object, chooser: random.Random) -> list[str]:
-    names = list(values)  # type: ignore[call-overload]
+def _shuffled(values: Iterable[str], chooser: random.Random) -> list[str]:
+    names = list(values)
     chooser.shuffle(names)
     return names
 

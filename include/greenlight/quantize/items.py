@@ -79,8 +79,9 @@ def read_items(folder: Path) -> Items:
     try:
         with np.load(folder / ITEMS, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays.files}
-        lines = (folder / ANSWERS).read_text(encoding="utf-8").splitlines()
-        answers = tuple(Answer(**json.loads(line)) for line in lines)
+        # Not splitlines(): a U+2028 inside an answer doesn't end the line.
+        lines = (folder / ANSWERS).read_text(encoding="utf-8").split("\n")
+        answers = tuple(Answer(**json.loads(line)) for line in lines if line)
         summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(

@@ -75,11 +75,11 @@ class Protocol(Value):
     """
 
     version: Literal[1] = 1
-    window: int = 512
-    max_tokens_per_set: int = 16384
+    window: int = 256
+    max_tokens_per_set: int = 6144
     max_choice_items: int = 1000
-    max_answers: int = 100
-    max_new_tokens: int = 48
+    max_answers: int = 64
+    max_new_tokens: int = 40
     repeats: int = 2
     """How often each greedy answer is generated to prove that it is deterministic."""
 

@@ -17,7 +17,6 @@ from quantized_folders import EVERYTHING, LAYERS
 
 from greenlight.adapters.ml_process import MlProcess
 from greenlight.core.digest import manifest_of
-from greenlight.core.errors import ConfigError, InputError
 from greenlight.core.settings import Settings
 from greenlight.quantize.jobs import Job, MeasureLoadSpec, Progress, QuantizeResult, QuantizeSpec
 
@@ -150,25 +149,3 @@ def test_a_packed_folder_holds_fewer_bytes_in_memory_than_its_parent_in_16_bit(
     for found in resident:
         assert found["peak_rss_bytes"] > found["imports_rss_bytes"] > 0
         assert found["tokens_per_second"] > 0
-
-
-@pytest.mark.parametrize(
-    ("recipe", "error", "says"),
-    [
-        ({"embedding_bits": 8}, ConfigError, "embedding_bits"),
-        ({"group_size": 128}, ConfigError, "128 doesn't divide the 64 inputs"),
-        ({"modules": [{"match": ["qvk"], "bits": 8}]}, ConfigError, "qvk decides nothing"),
-        ({"samples": 4096}, InputError, r"4096 samples of 64 tokens \(262144\), but .* holds"),
-    ],
-)
-def test_what_cannot_work_is_refused_and_leaves_nothing(
-    runner: MlProcess,
-    make_spec: MakeSpec,
-    recipe: dict[str, object],
-    error: type[Exception],
-    says: str,
-) -> None:
-    spec = make_spec("refused", **recipe)
-    with pytest.raises(error, match=says):
-        runner.run(Job.QUANTIZE, spec)
-    assert not spec.output.exists()

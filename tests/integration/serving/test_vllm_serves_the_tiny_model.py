@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from greenlight.core.digest import digest_bytes
+from greenlight.core.errors import InputError
 from greenlight.core.settings import Settings
 from greenlight.entrypoints.serving import benchmark
 from greenlight.quantize.instructions import instructions
@@ -29,11 +30,13 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path)
 
 
-@pytest.fixture
-def tiny_model(settings: Settings, tmp_path: Path) -> Path:
-    folder = tmp_path / "tiny model"
-    make = [settings.ml_python, "-m", "greenlight.testing.tiny_llama", folder]
-    subprocess.run(make, check=True, capture_output=True)
+def make_model(settings: Settings, folder: Path, *, hidden: int) -> Path:
+    """Make a tiny random model with four attention heads."""
+    script = (
+        "import sys, pathlib, greenlight.testing.tiny_llama as tiny;"
+        f"tiny.HIDDEN = {hidden}; tiny.make(pathlib.Path(sys.argv[1]))"
+    )
+    subprocess.run([settings.ml_python, "-c", script, folder], check=True, capture_output=True)
     return folder
 
 
@@ -55,9 +58,8 @@ def instruct_set(folder: Path) -> Dataset:
     )
 
 
-def test_a_model_served_beside_itself_answers_the_same(
-    settings: Settings, tiny_model: Path, tmp_path: Path
-) -> None:
+def test_a_model_served_beside_itself_answers_the_same(settings: Settings, tmp_path: Path) -> None:
+    tiny_model = make_model(settings, tmp_path / "tiny model", hidden=128)
     report = benchmark(
         settings,
         parent=tiny_model,
@@ -73,3 +75,18 @@ def test_a_model_served_beside_itself_answers_the_same(
     assert found["served_tokens_per_second.4"].value > 0
     assert found["served_rss_bytes"].value > 5e8
     assert (tmp_path / "logs/engine-parent.log").stat().st_size > 0
+
+
+def test_a_model_that_only_gets_healthy_is_refused_with_the_engines_reason(
+    settings: Settings, tmp_path: Path
+) -> None:
+    narrow = make_model(settings, tmp_path / "narrow", hidden=64)
+    with pytest.raises(InputError, match="head_dim=16"):
+        benchmark(
+            settings,
+            parent=narrow,
+            candidate=narrow,
+            datasets=[],
+            log_folder=tmp_path / "logs",
+            plan=PLAN,
+        )

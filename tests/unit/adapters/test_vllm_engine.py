@@ -155,6 +155,31 @@ def test_the_command_listens_on_loopback_and_bounds_the_cache(tmp_path: Path) ->
     assert command[command.index("--kv-cache-memory-bytes") + 1] == str(2**29)
 
 
+def test_a_model_refused_at_the_first_request_is_refused_all_the_same(
+    tmp_path: Path, python: Path
+) -> None:
+    served = engine(tmp_path, python)
+    served.log_file.parent.mkdir()
+    served.log_file.write_text("RuntimeError: Unsupported CPU attention configuration: head_dim=16")
+    error = served.failure("left 1 of 1 requests without an answer (HTTP 500)")
+    assert isinstance(error, InputError)
+    assert "head_dim=16" in str(error)
+
+
+def test_the_end_of_the_log_is_told_without_the_frames_of_a_traceback(
+    tmp_path: Path, python: Path
+) -> None:
+    served = engine(tmp_path, python)
+    served.log_file.parent.mkdir()
+    served.log_file.write_text(
+        "(A pid=1) ERROR 11-24 11:53:24 [a.py:9] Traceback (most recent call last):\n"
+        '(A pid=1) ERROR 11-24 11:53:24 [a.py:9]   File "a.py", line 9, in get\n'
+        "(A pid=1) ERROR 11-24 11:53:24 [a.py:9]     raise output\n"
+        "(A pid=1) ERROR 11-24 11:53:24 [a.py:9] OSError: no device\n"
+    )
+    assert served.tail() == "OSError: no device"
+
+
 @pytest.mark.parametrize(("context", "length"), [(512, "512"), (8192, "1024")])
 def test_no_more_tokens_are_asked_for_than_the_model_was_made_for(
     tmp_path: Path, context: int, length: str

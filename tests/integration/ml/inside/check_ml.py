@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from greenlight.core.digest import digest_file
 from greenlight.core.errors import ConfigError, InputError
 from greenlight.ml.__main__ import run_job
 from greenlight.ml.configs import legacy_layout
@@ -168,6 +169,76 @@ class Jobs(unittest.TestCase):
     def test_a_missing_gguf_is_an_error_of_the_input(self) -> None:
         spec = {"gguf": "/no/such.gguf", "output": "/no/such"}
         assert run_job("convert_gguf", spec)["error"] == "InputError"
+
+
+class Refusals(unittest.TestCase):
+    """What cannot work is refused before any work, and leaves nothing."""
+
+    def setUp(self) -> None:
+        self.folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.text = self.folder / "text.jsonl"
+        self.text.write_text(json.dumps({"id": "1", "text": "some words " * 500}) + "\n")
+
+    def refusal_of(self, *, model: Path = TINY, **recipe: object) -> tuple[str, str]:
+        calibration = {
+            "name": "words",
+            "version": "1",
+            "kind": "text",
+            "licence": "none",
+            "source": "here",
+            "rows": 1,
+            "digest": digest_file(self.text),
+            "path": str(self.text),
+        }
+        values = {"name": "x", "bits": 4, "samples": 2, "sample_tokens": 64} | recipe
+        target = self.folder / "target"
+        spec = {
+            "model": str(model),
+            "output": str(target),
+            "recipe": values,
+            "calibration": calibration,
+        }
+        outcome = run_job("quantize", spec)
+        assert not outcome["ok"]
+        assert list(self.folder.iterdir()) == [self.text]
+        return outcome["error"], outcome["message"]
+
+    def test_an_eight_bit_embedding(self) -> None:
+        error, message = self.refusal_of(embedding_bits=8)
+        assert error == "ConfigError"
+        assert "embedding_bits 8" in message
+
+    def test_a_group_size_that_does_not_divide(self) -> None:
+        error, message = self.refusal_of(group_size=128)
+        assert error == "ConfigError"
+        assert "128 doesn't divide the 64 inputs" in message
+
+    def test_a_rule_that_matches_nothing(self) -> None:
+        error, message = self.refusal_of(modules=[{"match": ["qvk"], "bits": 8}])
+        assert error == "ConfigError"
+        assert "qvk decides nothing" in message
+
+    def test_too_little_text(self) -> None:
+        error, message = self.refusal_of(samples=4096)
+        assert error == "InputError"
+        assert "4096 samples of 64 tokens (262144)" in message
+
+    def test_an_empty_calibration_set(self) -> None:
+        self.text.write_text("")
+        error, message = self.refusal_of()
+        assert error == "InputError"
+        assert "holds 0 tokens" in message
+
+    def test_a_model_that_is_not_there(self) -> None:
+        error, message = self.refusal_of(model=Path("/no/such/model"))
+        assert error == "InputError"
+        assert "/no/such/model" in message
+
+    def test_a_recipe_key_nobody_knows(self) -> None:
+        error, message = self.refusal_of(bitz=4)
+        assert error == "ConfigError"
+        assert "bitz" in message
 
 
 class Windows(unittest.TestCase):
