@@ -10,11 +10,11 @@ import sys
 
 os.environ.setdefault("GPTQMODEL_CPU_WORKERS", str(max(2, os.cpu_count() or 2)))
 
-from gptqmodel import GPTQModel, QuantizeConfig  # noqa: E402 - it reads the environment on import
+from gptqmodel import GPTQModel, QuantizeConfig
 
 
 def main(path: str) -> None:
-    with open(path) as file:  # noqa: PTH123
+    with open(path) as file:
         spec = json.load(file)
     config = QuantizeConfig(
         bits=spec["bits"], group_size=spec["group_size"], sym=True, desc_act=False, device="cpu"

@@ -1,7 +1,7 @@
 """`make bench-quantize`: what the pipeline adds to a bare quantizer, and what it buys.
 
-In one run, on one machine: a bare gptqmodel script beside the pipeline's quantize step (same recipe,
-same calibration, in turn: A B B A), the whole DAG beside the sum of its jobs, auto-gptq beside
+In one run, on one machine: a bare gptqmodel script beside the pipeline's quantize step (same
+recipe, same calibration, in turn: A B B A), the whole DAG beside the sum of its jobs, auto-gptq beside
 gptqmodel, and rounding to nearest as the floor of quality. The last line is one JSON object.
 
 Needs the embedded stack (`make up`) and every environment; takes about 40 minutes on two cores.
@@ -20,16 +20,18 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from greenlight.adapters.stack.services import StackAddresses
 from greenlight.adapters.work_store import WorkStore
 from greenlight.core.settings import PROJECT, Settings, load_settings
 from greenlight.core.types import JsonDict
 from greenlight.entrypoints import demo, quantize, stack
-from greenlight.entrypoints.workbench import Model
+from greenlight.entrypoints.workbench import Model, Workbench
 from greenlight.quantize.compare import compare
 from greenlight.quantize.items import read_items
-from greenlight.quantize.jobs import Backend, Dataset, Device
+from greenlight.quantize.jobs import Backend, Dataset, Device, Protocol
 from greenlight.quantize.recipe_file import load_recipes_file
 from greenlight.quantize.recipes import Recipe
+from greenlight.quantize.request import parse_request
 from greenlight.quantize.shapes import read_shape
 from greenlight.quantize.sizes import plain_bytes
 
@@ -42,7 +44,8 @@ from greenlight.ml.tokens import calibration_samples
 from greenlight.quantize.jobs import Dataset
 from greenlight.quantize.recipes import Recipe
 spec = json.loads(Path(sys.argv[1]).read_text())
-ids = calibration_samples(Path(spec["model"]), Dataset(**spec["calibration"]), Recipe(**spec["recipe"]))
+data, recipe = Dataset(**spec["calibration"]), Recipe(**spec["recipe"])
+ids = calibration_samples(Path(spec["model"]), data, recipe)
 print(json.dumps([[int(i) for i in sample] for sample in ids]))
 """
 
@@ -76,7 +79,7 @@ def main() -> None:
                 "ppl_ratio": ratios,
                 "bytes_vs_fp32": sizes,
             }
-        )  # fmt: skip
+        )
     )
 
 
@@ -130,18 +133,19 @@ def _bare(settings: Settings, parent: Model, samples: list[list[int]], output: P
     )  # fmt: skip
 
 
-def dag_over_jobs(settings: Settings, addresses: object, request: JsonDict) -> float:
+def dag_over_jobs(settings: Settings, addresses: StackAddresses, request: JsonDict) -> float:
     """Run the DAG with work that is not known yet; return its time over that of its jobs."""
     work = WorkStore(root=settings.work)
     before = len(work.journalled())
     fresh = request | {"protocol": {"max_answers": 99, "max_choice_items": 999}}
-    run = demo.start(settings, addresses, fresh)  # type: ignore[arg-type]
+    run = demo.start(settings, addresses, fresh)
     for snapshot in run.follow():
         print(f"{snapshot.percent} % {snapshot.activity or ''}", end="\r", flush=True)
-    tasks = [t for t in run.api.tasks(demo.DAG, run.run_id) if t.started and t.ended]
-    measured = [t for t in tasks if t.task_id not in {"approve", "record_answer"}]
-    whole = (max(t.ended for t in measured) - min(t.started for t in measured)).total_seconds()
-    jobs = sum(entry["seconds"] for entry in work.journalled()[before:])
+    by_people = {"approve", "record_answer"}
+    tasks = [t for t in run.api.tasks(demo.DAG, run.run_id) if t.task_id not in by_people]
+    started = min(t.started for t in tasks if t.started)
+    whole = (max(t.ended for t in tasks if t.ended) - started).total_seconds()
+    jobs = sum(float(entry["seconds"]) for entry in work.journalled()[before:])
     print(f"\nDAG: {whole:.0f} s, its jobs: {jobs:.0f} s")
     if not jobs:
         sys.exit("the DAG found all its work done already: remove .greenlight/work and run again")
@@ -149,7 +153,7 @@ def dag_over_jobs(settings: Settings, addresses: object, request: JsonDict) -> f
 
 
 def quality(
-    bench: object,
+    bench: Workbench,
     source: JsonDict,
     data: JsonDict,
     parent: Model,
@@ -164,12 +168,12 @@ def quality(
         Dataset.model_validate(d) for d in data["evaluation"] if d["name"] == TEXT
     )  # fmt: skip
     fp32 = plain_bytes(read_shape(parent.path), dtype="F32")
-    base = bench.evaluate(parent, text, protocol=_protocol(source), device=Device.CPU)  # type: ignore[attr-defined]
+    base = bench.evaluate(parent, text, protocol=_protocol(source), device=Device.CPU)
     ratios: dict[str, float] = {}
     sizes: dict[str, float] = {}
 
     def judge(name: str, model: Model, *, round_to: Recipe | None = None) -> None:
-        made = bench.evaluate(  # type: ignore[attr-defined]
+        made = bench.evaluate(
             model, text, protocol=_protocol(source), device=Device.CPU,
             parent=Path(base["folder"]), round_to=round_to,
         )  # fmt: skip
@@ -185,16 +189,15 @@ def quality(
     for recipe, backend in chosen:
         name = recipe.name if backend is Backend.GPTQMODEL else f"{recipe.name}-auto-gptq"
         began = time.monotonic()
-        made = bench.quantize(parent, recipe, calibration, backend=backend, device=Device.CPU)  # type: ignore[attr-defined]
+        made = bench.quantize(parent, recipe, calibration, backend=backend, device=Device.CPU)
         print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
         sizes[name] = round(made["result"]["weight_bytes"] / fp32, 4)
         judge(name, Model(path=Path(made["path"]), digest=made["digest"]))
     return ratios, sizes
 
 
-def _protocol(source: JsonDict):  # noqa: ANN202 - the request's own
-    from greenlight.quantize.request import parse_request
-
+def _protocol(source: JsonDict) -> Protocol:
+    """Return the protocol of the request."""
     return parse_request(source["request"]).protocol
 
 

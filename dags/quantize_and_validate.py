@@ -66,7 +66,7 @@ PARAMS = {
         section="Quantization",
     ),
     "recipes": Param(
-        ["q4-g32", "q4-g32-gptaq-qkv16"],
+        ["q4-g32", "q4-g32-act-gate-up"],
         type="array",
         items={"type": "string"},
         minItems=1,
@@ -105,7 +105,7 @@ PARAMS = {
         section="Data",
     ),
     "evaluation": Param(
-        ["handbook-heldout", "wordnet-heldout", "wordnet-choice", "instructions-default"],
+        ["handbook-heldout", "python-heldout", "wordnet-choice", "instructions-default"],
         type="array",
         items={"type": "string"},
         minItems=1,

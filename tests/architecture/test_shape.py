@@ -15,6 +15,8 @@ TEST_FILES = sorted((PROJECT / "tests").rglob("*.py"))
 
 TESTED_OTHERWISE = {
     "greenlight.ml": "runs in the ML environments only: tests start it as the child it is",
+    "greenlight.quantize.ports": "protocols only: what runs is in their adapters",
+    "greenlight.registry.ports": "protocols only: what runs is in their adapters",
     "greenlight.cli.main": "registers the nouns; the console script runs it",
     "greenlight.adapters.migrations": "Alembic runs it: tests/unit/adapters/test_database.py",
     "greenlight.adapters.database_tables": "table definitions, made by the migrations' test",

@@ -49,9 +49,7 @@ def evaluate(
     if dry_run:
         return ()
     base, made = folders
-    measured = bench.evaluate(
-        base, sets, protocol=request.protocol, device=Device(request.device)
-    )
+    measured = bench.evaluate(base, sets, protocol=request.protocol, device=Device(request.device))
     compared = bench.evaluate(
         made,
         sets,

@@ -1,9 +1,9 @@
 """Multiple choice by likelihood: which answer does the model find most likely?
 
 Each choice is scored by the mean log-likelihood of its tokens after the question (`acc_norm` of
-lm-evaluation-harness, normalised by tokens instead of bytes). Questions are packed: a question and its
-choices share one sequence, in which a choice sees the question and itself and nothing else, so the
-question is computed once and no token is padding.
+lm-evaluation-harness, normalised by tokens instead of bytes). Questions are packed: a question and
+its choices share one sequence, in which a choice sees the question and itself and nothing else, so
+the question is computed once and no token is padding.
 """
 
 from __future__ import annotations

@@ -68,7 +68,8 @@ def read_rows(dataset: Dataset) -> list[JsonDict]:
             f"data set {dataset.name}: {dataset.path} has digest {found}, expected {dataset.digest}"
         )
     try:
-        rows = [json.loads(line) for line in dataset.path.read_text().splitlines() if line.strip()]
+        lines = dataset.path.read_text(encoding="utf-8").split("\n")  # U+2028 ends no row
+        rows = [json.loads(line) for line in lines if line.strip()]
     except ValueError as error:
         raise InputError(f"data set {dataset.name}: {dataset.path} isn't JSONL: {error}") from error
     return rows

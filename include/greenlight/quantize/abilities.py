@@ -51,7 +51,7 @@ ABILITIES: Mapping[Engine, Abilities] = MappingProxyType(
         "vllm-cpu": Abilities(
             bits={3: Ability.NO, 4: Ability.YES, 8: Ability.NO},
             group_sizes={
-                -1: Ability.UNVERIFIED,
+                -1: Ability.YES,
                 16: Ability.NO,
                 32: Ability.YES,
                 64: Ability.YES,

@@ -27,12 +27,12 @@ class QuantizeRequest(Value):
     backend: Backend = Backend.GPTQMODEL
     device: Device = Device.CPU
     engine: Engine = "vllm-cpu"
-    recipes: Names = ("q4-g32", "q4-g32-gptaq-qkv16")
+    recipes: Names = ("q4-g32", "q4-g32-act-gate-up")
     search: bool = False
     calibration: str = "calibration-default"
     evaluation: Names = (
         "handbook-heldout",
-        "wordnet-heldout",
+        "python-heldout",
         "wordnet-choice",
         "instructions-default",
     )

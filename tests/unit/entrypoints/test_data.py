@@ -11,7 +11,7 @@ from greenlight.quantize.jobs import DatasetKind
 NAMES = [
     "calibration-default",
     "handbook-heldout",
-    "wordnet-heldout",
+    "python-heldout",
     "wordnet-choice",
     "instructions-default",
 ]
