@@ -1,8 +1,8 @@
 """`make bench-quantize`: what the pipeline adds to a bare quantizer, and what it buys.
 
 In one run, on one machine: a bare gptqmodel script beside the pipeline's quantize step (same
-recipe, same calibration, in turn: A B B A), the whole DAG beside the sum of its jobs, auto-gptq beside
-gptqmodel, and rounding to nearest as the floor of quality. The last line is one JSON object.
+recipe, same calibration, in turn: A B B A), the whole DAG beside the sum of its jobs, auto-gptq
+beside gptqmodel, and rounding to nearest as the floor of quality. The last line is one JSON object.
 
 Needs the embedded stack (`make up`) and every environment; takes about 40 minutes on two cores.
 `--fast` leaves out auto-gptq.

@@ -1,8 +1,8 @@
 """The data sets that every installation can make for itself, in seconds and without a network.
 
-One evaluation text shares its domain with the calibration, not its documents (the handbook is split
-by chapters); the other is of a domain that is calibrated on nowhere (Python's reference). Everything
-is seeded; the same packages give the same bytes.
+One evaluation text shares its domain with the calibration, not its documents (the handbook is
+split by chapters); the other is of a domain that is calibrated on nowhere (Python's reference).
+Everything is seeded; the same packages give the same bytes.
 """
 
 from __future__ import annotations

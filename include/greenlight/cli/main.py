@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 
 import typer
@@ -32,7 +33,7 @@ def build() -> typer.Typer:
 
 def app() -> None:
     """Run the command line."""
-    configure_logging()
+    configure_logging(level=logging.WARNING)
     try:
         build()()
     except GreenlightError as error:

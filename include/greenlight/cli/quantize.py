@@ -72,12 +72,14 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run every step of the DAG here; ends with a candidate version, or exit code 1."""
+    from greenlight.core.logs import configure_logging
     from greenlight.entrypoints import quantize
 
     request = _request(context)
     if dry_run:
         _show_plan(_plan(request), as_json=as_json)
         return
+    configure_logging()  # the steps tell how far they are
     candidate = quantize.run_all(request.model_dump(mode="json"))
     if as_json:
         typer.echo(json.dumps(candidate, indent=2))

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Literal
 
 from greenlight.core.clock import Clock, SystemClock
 from greenlight.core.digest import digest_json, short
-from greenlight.core.errors import ConfigError, GateError, InputError
+from greenlight.core.errors import GateError, InputError
 from greenlight.core.settings import Settings, load_settings
 from greenlight.core.types import JsonDict
+from greenlight.entrypoints import recipe_plan
 from greenlight.entrypoints.workbench import Model, Workbench, instruction_sets, open_bench
 from greenlight.quantize import leak, search
-from greenlight.quantize.abilities import check_recipe
 from greenlight.quantize.compare import compare
 from greenlight.quantize.datasets import read_dataset
 from greenlight.quantize.footprint import file_metrics, memory_metrics
@@ -32,7 +32,7 @@ from greenlight.quantize.measurements import Metric, Verdict, overall
 from greenlight.quantize.recipe_file import RecipesFile, load_recipes_file
 from greenlight.quantize.recipes import Recipe
 from greenlight.quantize.request import QuantizeRequest, parse_request
-from greenlight.quantize.shapes import ModelShape, read_shape
+from greenlight.quantize.shapes import read_shape
 from greenlight.quantize.sizes import predict_bytes
 from greenlight.registry.ports import ModelRegistry, Version
 from greenlight.registry.tags import Tag
@@ -142,13 +142,16 @@ class Steps:
         Raises:
             ConfigError: a recipe is unknown, or the serving engine doesn't serve it.
         """
-        request, parent = _request(source), _parent(source)
-        file, shape = self._recipes_file(), read_shape(parent.path)
-        recipes = _served(file.named(request.recipes), shape, request)
-        if request.search:
-            recipes += self._search(file, shape, request, parent, data)
-        distinct = {recipe.digest: recipe for recipe in reversed(recipes)}
-        ordered = search.order_by_size(tuple(distinct.values()), shape)
+        parent = _parent(source)
+        shape = read_shape(parent.path)
+        ordered = recipe_plan.in_order(
+            self._recipes_file(),
+            shape,
+            _request(source),
+            bench=self.bench,
+            parent=parent,
+            calibration=Dataset.model_validate(data["calibration"]),
+        )
         plan = digest_json([source["digest"], data, [recipe.digest for recipe in ordered]])
         for recipe in ordered:
             log.info("%s: about %.1f MB", recipe.name, predict_bytes(recipe, shape) / 1e6)
@@ -412,28 +415,6 @@ class Steps:
             baseline=f"parent {source['dtype']}",
         )
 
-    def _search(
-        self,
-        file: RecipesFile,
-        shape: ModelShape,
-        request: QuantizeRequest,
-        parent: Model,
-        data: JsonDict,
-    ) -> tuple[Recipe, ...]:
-        if file.search is None:
-            raise ConfigError("search is asked for, but the recipes file has no `search` section")
-        (base,) = file.named((file.search.base,))
-        sensitivity = self.bench.sensitivity(
-            parent,
-            Dataset.model_validate(data["calibration"]),
-            base=base,
-            tokens=file.search.sensitivity_tokens,
-            device=request.device,
-        )
-        for group, kl in sorted(sensitivity.items(), key=lambda item: -item[1]):
-            log.info("Rounding %s alone moves the answers by %.4f nats a token", group, kl)
-        return search.propose(shape, sensitivity, request.engine, base, file.search.budget)
-
     def _passed_before(
         self, planned: JsonDict, request: QuantizeRequest, gates: GateSettings
     ) -> str | None:
@@ -504,19 +485,6 @@ def _evaluation(data: JsonDict) -> tuple[Dataset, ...]:
 
 def _metrics(entries: list[JsonDict]) -> tuple[Metric, ...]:
     return tuple(Metric.model_validate(entry) for entry in entries)
-
-
-def _served(
-    recipes: tuple[Recipe, ...], shape: ModelShape, request: QuantizeRequest
-) -> tuple[Recipe, ...]:
-    refused = [
-        f"{recipe.name}: {reason}"
-        for recipe in recipes
-        for reason in check_recipe(recipe, shape, request.engine)
-    ]
-    if refused:
-        raise ConfigError("; ".join(refused))
-    return recipes
 
 
 def _trial_inputs(

@@ -7,16 +7,17 @@ id is made from the digest, so one request is one run, however often it is found
 from __future__ import annotations
 
 from greenlight.core.digest import short
-from greenlight.core.settings import Settings, load_settings
+from greenlight.core.settings import load_settings
 from greenlight.core.types import JsonDict
+from greenlight.registry.ports import ModelRegistry
 from greenlight.registry.tags import REQUESTED, Tag
 
 
-def requested_runs(settings: Settings | None = None) -> list[JsonDict]:
+def requested_runs(registry: ModelRegistry | None = None) -> list[JsonDict]:
     """Return `{"trigger_run_id", "conf"}` for every imported version whose tag asks for a run."""
     from greenlight.entrypoints.models import open_registry
 
-    registry = open_registry(settings or load_settings())
+    registry = registry or open_registry(load_settings())
     return [
         {
             "trigger_run_id": f"requested-{model}-{version.version}-{short(version.digest)}",
