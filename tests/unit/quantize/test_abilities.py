@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import pytest
 from quantize_worlds import shape
 
 from greenlight.core.settings import PROJECT
+from greenlight.quantize import abilities
 from greenlight.quantize.abilities import ABILITIES, Ability, check_recipe
 from greenlight.quantize.recipe_file import load_recipes
 from greenlight.quantize.recipes import ModuleRule, Recipe
@@ -55,8 +58,15 @@ def test_a_whole_fused_group_may_stay_in_16_bit_in_some_layers():
     assert not reasons({"match": ["down"], "bits": 16})
 
 
-def test_what_was_not_verified_is_refused_and_says_so():
+def test_what_was_not_verified_is_refused_and_says_so(monkeypatch):
+    unknown = replace(ABILITIES["vllm-cpu"], group_sizes={32: Ability.YES})
+    monkeypatch.setattr(abilities, "ABILITIES", {"vllm-cpu": unknown})
     assert "is not verified to serve group size -1" in reasons(group_size=-1)
+
+
+def test_groups_of_a_whole_column_are_served():
+    assert not reasons(group_size=-1)
+    assert "does not serve group size 16" in reasons(group_size=16)
 
 
 def test_asymmetric_recipes_are_refused_where_they_are_not_served():
@@ -107,12 +117,12 @@ def test_the_demos_recipes_are_served_by_the_cpu_build():
 
 def test_the_reference_page_shows_the_table_as_it_is():
     page = (PROJECT / "docs/reference/recipes.md").read_text(encoding="utf-8")
-    for engine, abilities in ABILITIES.items():
+    for engine, known in ABILITIES.items():
         row = next(line for line in page.splitlines() if line.startswith(f"| {engine} |"))
         cells = [cell.strip() for cell in row.strip("|").split("|")]
-        assert cells[1] == served(abilities.bits)
-        assert cells[2] == served(abilities.group_sizes)
-        assert abilities.source in page
+        assert cells[1] == served(known.bits)
+        assert cells[2] == served(known.group_sizes)
+        assert known.source in page
 
 
 def served(answers):
