@@ -13,14 +13,26 @@ import numpy as np
 import torch
 
 from greenlight.core.errors import InputError
+from greenlight.core.files import require_free_space
 
 LEVELS = 65535
+CODE_BYTES = 2
+SCALE_BYTES = 8
+"""Two float32 a row: its maximum and the step."""
 
 
 class KeptWriter:
     """Writes the rows of one data set, in order."""
 
     def __init__(self, folder: Path, name: str, *, tokens: int, width: int) -> None:
+        """Reserve the files.
+
+        Raises:
+            ResourceError: the disk has no room for them. Found out later, it would be a SIGBUS:
+                the files are memory-mapped.
+        """
+        needed = tokens * (width * CODE_BYTES + SCALE_BYTES)
+        require_free_space(folder, needed, what=f"keeping the log-probabilities of {name}")
         folder.mkdir(parents=True, exist_ok=True)
         self._codes = np.lib.format.open_memmap(
             folder / f"{name}.codes.npy", mode="w+", dtype=np.uint16, shape=(tokens, width)

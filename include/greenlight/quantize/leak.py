@@ -9,9 +9,8 @@ at least `SHORTEST` words; shorter ones say nothing and are left out.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 
 from greenlight.quantize.datasets import Row, text_of
 from greenlight.quantize.measurements import Metric
@@ -19,8 +18,8 @@ from greenlight.quantize.measurements import Metric
 NGRAM = 13
 SHORTEST = 5
 EXAMPLES = 5
-GRAM_BYTES = 8
-"""Grams are kept as 64-bit hashes: among a million, a chance hit has odds of 1 to 10⁷."""
+
+Gram = tuple[str, ...]
 
 _WORD = re.compile(r"\w+")
 
@@ -64,21 +63,15 @@ def overlap(
     calibration: Sequence[Row], evaluation: Sequence[Row], *, dataset: str, n: int = NGRAM
 ) -> Overlap:
     """Compare an evaluation set with the calibration set; `dataset` names the former."""
-    known = _known(calibration, evaluation, n=n)
-    grams: set[bytes] = set()
-    rows = 0
-    hits = []
-    for row in evaluation:
-        own = set(_grams(words_of(row), n=n))
-        rows += bool(own)
-        grams |= own
-        if not known.isdisjoint(own):
-            hits.append(row.id)
+    grams_of = [(row.id, set(_grams(words_of(row), n=n))) for row in evaluation]
+    grams = {gram for _, own in grams_of for gram in own}
+    shared = _found(calibration, grams)
+    hits = [name for name, own in grams_of if not shared.isdisjoint(own)]
     return Overlap(
         dataset=dataset,
         grams=len(grams),
-        shared=len(grams & known),
-        rows=rows,
+        shared=len(shared),
+        rows=sum(bool(own) for _, own in grams_of),
         hit=len(hits),
         examples=tuple(hits[:EXAMPLES]),
     )
@@ -89,22 +82,24 @@ def words_of(row: Row) -> list[str]:
     return _WORD.findall(text_of(row).casefold())
 
 
-def _known(calibration: Sequence[Row], evaluation: Sequence[Row], *, n: int) -> set[bytes]:
-    """Return the calibration's grams of every length that occurs in the evaluation set."""
-    lengths = {n} | {
-        size for size in (len(words_of(row)) for row in evaluation) if SHORTEST <= size < n
-    }
-    texts = [words_of(row) for row in calibration]
-    return {gram for words in texts for size in lengths for gram in _windows(words, size)}
+def _found(calibration: Sequence[Row], grams: set[Gram]) -> set[Gram]:
+    """Return those of the evaluation's grams that the calibration set holds.
+
+    A gram is only looked for at its own length, so only lengths that occur are cut.
+    """
+    lengths = {len(gram) for gram in grams}
+    found: set[Gram] = set()
+    for row in calibration:
+        words = words_of(row)
+        for size in lengths:
+            found |= grams.intersection(_windows(words, size))
+    return found
 
 
-def _grams(words: list[str], *, n: int) -> list[bytes]:
+def _grams(words: list[str], *, n: int) -> Iterator[Gram]:
     size = min(n, len(words))
-    return _windows(words, size) if size >= SHORTEST else []
+    return _windows(words, size) if size >= SHORTEST else iter(())
 
 
-def _windows(words: list[str], size: int) -> list[bytes]:
-    return [
-        blake2b(" ".join(words[i : i + size]).encode(), digest_size=GRAM_BYTES).digest()
-        for i in range(len(words) - size + 1)
-    ]
+def _windows(words: list[str], size: int) -> Iterator[Gram]:
+    return zip(*(words[first:] for first in range(size)), strict=False)

@@ -53,7 +53,7 @@ class ServingPlan(Value):
     """
 
     levels: Annotated[tuple[Level, ...], Field(min_length=1)] = (
-        Level(concurrency=1, requests=6),
+        Level(concurrency=1, requests=4),
         Level(concurrency=4, requests=12),
         Level(concurrency=8, requests=16),
     )
@@ -62,8 +62,8 @@ class ServingPlan(Value):
     warm_up: Count = 4
     max_answers: Count = 100
     answer_tokens: Count = 32
-    answer_concurrency: Count = 8
-    repeat_answers: Annotated[int, Field(ge=0)] = 10
+    answer_concurrency: Count = 16
+    repeat_answers: Annotated[int, Field(ge=0)] = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

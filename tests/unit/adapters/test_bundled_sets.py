@@ -46,9 +46,9 @@ def test_no_evaluation_set_leaks_into_the_calibration_set(sets):
     assert all(one.grams > 100 for one in found.values())
 
 
-@pytest.mark.parametrize("name", ["handbook-heldout", "wordnet-heldout"])
+@pytest.mark.parametrize("name", ["handbook-heldout", "python-heldout"])
 def test_the_held_out_texts_fill_twenty_windows_of_512_tokens(sets, name):
-    # At most 4.8 characters a token, as in the handbook; the dictionary has fewer.
+    # At most 4.8 characters a token, as in the handbook; the help topics have fewer.
     assert sum(len(text_of(row)) // int(4.8 * 512) for row in sets[name].rows) >= 20
 
 

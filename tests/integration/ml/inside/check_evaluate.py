@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import unittest
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from greenlight.core.errors import ResourceError
 from greenlight.ml.dequantize import load_dequantized
 from greenlight.ml.evaluate_answers import end_tokens, generate
 from greenlight.ml.evaluate_choices import pick
 from greenlight.ml.evaluate_text import SHORTEST, cut
+from greenlight.ml.kept_logits import KeptReader, KeptWriter
 from greenlight.ml.tokens import encode, load_tokenizer
 from greenlight.quantize.datasets import ChoiceRow
 
@@ -72,6 +75,27 @@ class Evaluate(unittest.TestCase):
 
     def test_no_more_tokens_are_taken_than_asked_for(self) -> None:
         assert sum(map(len, cut([list(range(1000))], 128, 300))) == 256
+
+    def test_a_disk_too_small_for_the_log_probabilities_is_refused_before_a_file_is_made(
+        self,
+    ) -> None:
+        folder = Path(tempfile.gettempdir()) / "greenlight-no-such-folder"
+        with self.assertRaisesRegex(ResourceError, "log-probabilities of notes needs"):
+            KeptWriter(folder, "notes", tokens=10**10, width=49152)
+        assert not folder.exists()
+
+    def test_kept_log_probabilities_keep_the_divergence_between_two_distributions(self) -> None:
+        draw = torch.Generator().manual_seed(1)
+        logs = torch.log_softmax(torch.randn(64, 5000, generator=draw) * 3, dim=-1)
+        other = torch.log_softmax(logs + torch.randn(64, 5000, generator=draw) / 20, dim=-1)
+        exact = (logs.double().exp() * (logs.double() - other.double())).sum(dim=-1).numpy()
+        with tempfile.TemporaryDirectory() as folder:
+            KeptWriter(Path(folder), "notes", tokens=64, width=5000).add(logs)
+            same, _ = KeptReader(Path(folder), "notes", tokens=64).compare(logs)
+            kl, agree = KeptReader(Path(folder), "notes", tokens=64).compare(other)
+        assert abs(same.mean()) < 1e-6
+        assert np.abs(kl - exact).max() < 1e-4 < exact.mean()
+        assert (agree == (logs.argmax(dim=-1) == other.argmax(dim=-1)).numpy()).all()
 
 
 if __name__ == "__main__":
