@@ -33,10 +33,14 @@ BATCH = 4
 def refuse(recipe: Recipe) -> None:
     """Refuse what this backend can't do.
 
+    It can quantize without symmetry, but packs "zero point minus one" without a bound: a zero point
+    of 0 spills into its neighbours. gptqmodel refuses to load such a folder.
+
     Raises:
         ConfigError: the recipe asks for it; the message names every such field.
     """
     asked = {
+        "symmetric: false": not recipe.symmetric,
         "gptaq": recipe.gptaq,
         "scale_search": recipe.scale_search is not None,
         "modules": bool(recipe.modules),

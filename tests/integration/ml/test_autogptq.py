@@ -45,7 +45,7 @@ def test_its_output_is_normalised_and_loads_in_the_other_environment(
 def test_what_it_cannot_do_is_named_before_any_work(
     runner: MlProcess, make_spec: Callable[..., QuantizeSpec]
 ) -> None:
-    spec = make_spec("too-much", fields=BY_AUTO_GPTQ, **EVERYTHING)
-    with pytest.raises(ConfigError, match="gptaq, scale_search, modules"):
+    spec = make_spec("too-much", fields=BY_AUTO_GPTQ, symmetric=False, **EVERYTHING)
+    with pytest.raises(ConfigError, match="symmetric: false, gptaq, scale_search, modules"):
         runner.run(Job.QUANTIZE, spec, backend=Backend.AUTO_GPTQ)
     assert not spec.output.exists()
