@@ -92,7 +92,9 @@ class KeptReader:
             )
         rows = torch.from_numpy(self._rows[self._at : end])
         self._at = end
-        parent = (rows[:, :1] - codes * rows[:, 1:]).to(logs.device)
+        kept = (rows[:, :1] - codes * rows[:, 1:]).to(logs.device)
+        # Rounding leaves a sum that is not quite 1; made 1 again, what is left is of second order.
+        parent = torch.log_softmax(kept, dim=-1)
         kl = (parent.exp() * (parent - logs)).sum(dim=-1)
         agree = parent.argmax(dim=-1) == logs.argmax(dim=-1)
         return kl.cpu().numpy().astype(np.float32), agree.cpu().numpy()

@@ -79,7 +79,7 @@ class Protocol(Value):
     max_tokens_per_set: int = 6144
     max_choice_items: int = 1000
     max_answers: int = 100
-    max_new_tokens: int = 40
+    max_new_tokens: int = 96
     repeats: int = 2
     """How often each greedy answer is generated to prove that it is deterministic."""
 
