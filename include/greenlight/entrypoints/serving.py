@@ -54,8 +54,7 @@ class Question:
     @property
     def text(self) -> str:
         """What the user says."""
-        row = self.row
-        return f"{row.instruction}\n\n{row.input}" if row.input else row.instruction
+        return self.row.prompt
 
 
 def benchmark(
