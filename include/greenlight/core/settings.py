@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import yaml
 from pydantic import Field, ValidationError, field_validator
@@ -22,6 +22,7 @@ from greenlight.core.types import JsonDict, Value
 PROJECT = Path(__file__).resolve().parents[3]
 PREFIX = "GREENLIGHT_"
 CONFIG_VARIABLE = "GREENLIGHT_CONFIG"
+Config = TypeVar("Config", bound=Value)
 SETUP_VARIABLES = frozenset({"GREENLIGHT_TORCH_BACKEND"})
 """Variables of `scripts/setup`, which may stay set in a shell."""
 
@@ -145,6 +146,20 @@ def merge(below: JsonDict, above: JsonDict) -> JsonDict:
         both = isinstance(under, dict) and isinstance(value, dict)
         merged[key] = merge(under, value) if both else value  # type: ignore[arg-type]
     return merged
+
+
+def read_config(path: Path, kind: type[Config]) -> Config:
+    """Read a YAML file of one shape.
+
+    Raises:
+        ConfigError: the file cannot be read, or has an unknown key or a bad value.
+    """
+    try:
+        return kind.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
+    except ValidationError as error:
+        raise ConfigError(explain(error, where=str(path))) from error
 
 
 def explain(error: ValidationError, *, where: str) -> str:

@@ -11,12 +11,11 @@ import math
 from pathlib import Path
 from typing import Annotated
 
-import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from greenlight.core.digest import digest_json
 from greenlight.core.errors import ConfigError
-from greenlight.core.settings import explain
+from greenlight.core.settings import read_config
 from greenlight.core.types import Value
 from greenlight.quantize.gate_strategies.base import GateRule, Stage
 from greenlight.quantize.gate_strategies.ceiling import Ceiling
@@ -97,12 +96,7 @@ def load_gates_file(path: Path) -> GatesFile:
     Raises:
         ConfigError: the file cannot be read, or has an unknown key or a bad value.
     """
-    try:
-        return GatesFile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
-    except ValidationError as error:
-        raise ConfigError(explain(error, where=str(path))) from error
+    return read_config(path, GatesFile)
 
 
 def judge(

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Self
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from greenlight.core.errors import ConfigError
-from greenlight.core.settings import explain
+from greenlight.core.settings import read_config
 from greenlight.core.types import Value
 from greenlight.quantize.recipes import Recipe
 
@@ -72,9 +71,4 @@ def load_recipes_file(path: Path) -> RecipesFile:
     Raises:
         ConfigError: the file cannot be read, or has an unknown key or a bad value.
     """
-    try:
-        return RecipesFile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
-    except ValidationError as error:
-        raise ConfigError(explain(error, where=str(path))) from error
+    return read_config(path, RecipesFile)
