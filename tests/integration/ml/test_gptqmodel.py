@@ -89,13 +89,14 @@ def test_progress_counts_the_layers(
 
 
 def test_killed_in_the_middle_the_next_run_finishes_and_makes_the_same_weights(
+    tmp_path: Path,
     settings: Settings,
     runner: MlProcess,
     make_spec: MakeSpec,
     everything: tuple[QuantizeSpec, QuantizeResult],
 ) -> None:
     spec = make_spec("everything", **EVERYTHING)
-    target = settings.home / "again" / "everything"
+    target = tmp_path / "everything"
     spec = spec.model_copy(update={"output": target})
     task = """
 import sys
