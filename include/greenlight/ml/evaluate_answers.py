@@ -14,7 +14,7 @@ from greenlight.quantize.answers import is_correct
 from greenlight.quantize.datasets import InstructRow
 from greenlight.quantize.jobs import Protocol
 
-BATCH = 32
+BATCH = 64
 
 
 def answer(
@@ -84,7 +84,7 @@ def generate(
     )
     mask = torch.tensor([[0] * p + [1] * (longest - p) for p in pad], device=model.device)
     made: list[list[int]] = [[] for _ in prompts]
-    running = torch.ones(len(prompts), dtype=torch.bool)
+    running = list(range(len(prompts)))
     cache = None
     for _ in range(limit):
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
@@ -99,12 +99,15 @@ def generate(
         cache = out.past_key_values
         ids = out.logits[:, -1].argmax(dim=-1, keepdim=True)
         mask = torch.cat([mask, torch.ones_like(ids)], dim=1)
-        for i, token in enumerate(ids[:, 0].tolist()):
-            if running[i]:
-                made[i].append(token)
-                running[i] = token not in ends
-        if not running.any():
+        for i, token in zip(running, ids[:, 0].tolist(), strict=True):
+            made[i].append(token)
+        kept = [row for row, i in enumerate(running) if made[i][-1] not in ends]
+        if not kept:
             break
+        if len(kept) < len(running):
+            rows = torch.tensor(kept, device=model.device)
+            ids, mask, running = ids[rows], mask[rows], [running[row] for row in kept]
+            cache.batch_select_indices(rows)
     return made
 
 

@@ -66,15 +66,18 @@ def score(
 
 
 def cut(documents: Sequence[Sequence[int]], window: int, max_tokens: int) -> Iterator[list[int]]:
-    """Yield windows that never cross documents, until `max_tokens` are reached."""
+    """Yield windows that never cross documents, until `max_tokens` are reached.
+
+    Every document's first window comes before any second one: windows of one document resemble each
+    other, and an interval that takes them as independent is the truer the more documents are read.
+    """
     left = max_tokens
-    for ids in documents:
-        for first in range(0, len(ids), window):
+    for first in range(0, max(map(len, documents), default=0), window):
+        for ids in documents:
             part = list(ids[first : first + min(window, left)])
-            if len(part) < SHORTEST:
-                break
-            left -= len(part)
-            yield part
+            if len(part) >= SHORTEST:
+                left -= len(part)
+                yield part
 
 
 def _width(model: PreTrainedModel) -> int:

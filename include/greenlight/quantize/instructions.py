@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator
+from itertools import combinations, permutations, product
+from typing import TypeVar
 
 from greenlight.quantize.datasets import Check, InstructRow
 
@@ -80,34 +82,7 @@ FACTS = {
     "Is seven an even number?": "no",
     "Is summer colder than winter?": "no",
 }
-WORDS = [
-    "apple",
-    "river",
-    "stone",
-    "garden",
-    "window",
-    "purple",
-    "silver",
-    "mountain",
-    "kettle",
-    "basket",
-    "candle",
-    "forest",
-    "hammer",
-    "island",
-    "jacket",
-    "ladder",
-    "mirror",
-    "needle",
-    "orange",
-    "pencil",
-    "rabbit",
-    "saddle",
-    "tiger",
-    "umbrella",
-    "violin",
-    "wagon",
-]
+WORDS = ["apple", "river", "stone", "garden", "window", "purple", "silver", "mountain", "kettle", "basket", "candle", "forest", "hammer", "island", "jacket", "ladder", "mirror", "needle", "orange", "pencil", "rabbit", "saddle", "tiger", "umbrella", "violin", "wagon", "anchor", "bottle", "carpet", "dragon", "engine", "flower", "guitar", "helmet", "lemon", "magnet", "noodle", "paper", "rocket", "spoon"]
 PLURALS = {
     "cat": "cats",
     "dog": "dogs",
@@ -126,12 +101,14 @@ PLURALS = {
     "church": "churches",
     "woman": "women",
 }
+Item = TypeVar("Item")
+
 Draft = tuple[str, str, str, Check]
 """Instruction, input, output, check."""
 
 
 def instructions(*, per_sort: int, seed: int) -> tuple[InstructRow, ...]:
-    """Return `per_sort` items of every sort (at most 12), and the SQL items among them."""
+    """Return `per_sort` items of every sort, fewer where it has no more, and the SQL items."""
     chooser = random.Random(seed)  # noqa: S311 - reproducible, not secret
     rows = [
         InstructRow(
@@ -147,16 +124,10 @@ def instructions(*, per_sort: int, seed: int) -> tuple[InstructRow, ...]:
     return tuple(rows)
 
 
-def _shuffled(values: Iterable[str], chooser: random.Random) -> list[str]:
-    names = list(values)
-    chooser.shuffle(names)
-    return names
-
-
 def _repeat(chooser: random.Random) -> Iterator[Draft]:
-    while True:
-        words = " ".join(chooser.sample(WORDS, 3))
-        yield "Repeat exactly the following text and write nothing else.", words, words, Check.EXACT
+    for words in _lists(chooser, words=3):
+        text = " ".join(words)
+        yield "Repeat exactly the following text and write nothing else.", text, text, Check.EXACT
 
 
 def _uppercase(chooser: random.Random) -> Iterator[Draft]:
@@ -165,9 +136,13 @@ def _uppercase(chooser: random.Random) -> Iterator[Draft]:
 
 
 def _first_word(chooser: random.Random) -> Iterator[Draft]:
-    while True:
-        words = chooser.sample(WORDS, 4)
+    for words in _lists(chooser, words=4):
         yield "Which is the first word of this list?", ", ".join(words), words[0], Check.CONTAINS
+
+
+def _last_word(chooser: random.Random) -> Iterator[Draft]:
+    for words in _lists(chooser, words=4):
+        yield "Which is the last word of this list?", ", ".join(words), words[-1], Check.CONTAINS
 
 
 def _facts(chooser: random.Random) -> Iterator[Draft]:
@@ -185,8 +160,19 @@ def _next_day(chooser: random.Random) -> Iterator[Draft]:
 
 
 def _next_number(chooser: random.Random) -> Iterator[Draft]:
-    for number in chooser.sample(range(2, 90), 20):
+    for number in _shuffled(range(2, 90), chooser):
         yield f"Which number comes after {number}?", "", str(number + 1), Check.CONTAINS
+
+
+def _number_before(chooser: random.Random) -> Iterator[Draft]:
+    for number in _shuffled(range(2, 90), chooser):
+        yield f"Which number comes just before {number}?", "", str(number - 1), Check.CONTAINS
+
+
+def _larger_number(chooser: random.Random) -> Iterator[Draft]:
+    for left, right in _shuffled(permutations(range(10, 60), 2), chooser):
+        text = f"Which number is larger, {left} or {right}? Answer with one number."
+        yield text, "", str(max(left, right)), Check.EXACT
 
 
 def _plural(chooser: random.Random) -> Iterator[Draft]:
@@ -205,22 +191,41 @@ def _opposite(chooser: random.Random) -> Iterator[Draft]:
 
 
 def _sum(chooser: random.Random) -> Iterator[Draft]:
-    while True:
-        left, right = chooser.randint(1, 9), chooser.randint(1, 9)
+    for left, right in _shuffled(product(range(1, 10), repeat=2), chooser):
         yield f"What is {left} + {right}?", "", str(left + right), Check.CONTAINS
+
+
+def _difference(chooser: random.Random) -> Iterator[Draft]:
+    for left, right in _shuffled(combinations(range(1, 12), 2), chooser):
+        yield f"What is {right} - {left}?", "", str(right - left), Check.CONTAINS
+
+
+def _shuffled(values: Iterable[Item], chooser: random.Random) -> list[Item]:
+    items = list(values)
+    chooser.shuffle(items)
+    return items
+
+
+def _lists(chooser: random.Random, *, words: int) -> Iterator[list[str]]:
+    while True:
+        yield chooser.sample(WORDS, words)
 
 
 SORTS: dict[str, Callable[[random.Random], Iterator[Draft]]] = {
     "repeat": _repeat,
     "uppercase": _uppercase,
     "first-word": _first_word,
+    "last-word": _last_word,
     "fact": _facts,
     "next-day": _next_day,
     "next-number": _next_number,
+    "number-before": _number_before,
+    "larger-number": _larger_number,
     "plural": _plural,
     "capital": _capital,
     "opposite": _opposite,
     "sum": _sum,
+    "difference": _difference,
 }
 
 TABLES = {

@@ -78,7 +78,7 @@ class Protocol(Value):
     window: int = 256
     max_tokens_per_set: int = 6144
     max_choice_items: int = 1000
-    max_answers: int = 100
+    max_answers: int = 500
     max_new_tokens: int = 96
     repeats: int = 2
     """How often each greedy answer is generated to prove that it is deterministic."""
