@@ -49,7 +49,7 @@ SEED = 20260101
 """Of every bootstrap: the same items give the same interval."""
 SERVED_DTYPE = "bfloat16"
 Part = Literal["text", "tasks"]
-"""Text is measured first: a recipe that fails there is not asked questions, which take longer."""
+"""What a candidate is measured on, the cheaper first: one that has failed is not measured on."""
 PARTS: tuple[Part, ...] = ("text", "tasks")
 
 
@@ -118,6 +118,8 @@ class Steps:
                 dataset, lengths=lengths[dataset.name], docs=docs / dataset.name
             )
             problems += [f"{dataset.name}: {problem}" for problem in report.problems]
+            for warning in report.warnings:
+                log.warning("%s: %s", dataset.name, warning)
         overlaps = self._overlaps(calibration, evaluation)
         problems += self._leaks(overlaps, request)
         if problems:
@@ -224,22 +226,21 @@ class Steps:
             base, recipe, calibration, backend=request.backend, device=request.device
         )
         candidate = Model(path=Path(made["path"]), digest=made["digest"])
-        metrics = (
-            *self._measured(candidate, source, data, parent, part="text"),
+        metrics: tuple[Metric, ...] = (
             *_metrics(data["overlaps"]),
             interface_metric(base.path, candidate.path),
             *file_metrics(read_shape(base.path), weight_bytes=made["result"]["weight_bytes"]),
         )
         results = judge(metrics, gates, stage=Stage.CANDIDATE)
-        if overall(results) is Verdict.FAIL:
-            log.info("%s has failed on text already; nothing else is measured", recipe.name)
+        for part in PARTS:
+            if overall(results) is Verdict.FAIL:
+                log.info("%s has failed already; its %s is not measured", recipe.name, part)
+                break
+            metrics += self._measured(candidate, source, data, parent, part=part)
+            results = judge(metrics, gates, stage=Stage.CANDIDATE)
         else:
             load = self.bench.load(candidate, dtype=SERVED_DTYPE, device=request.device)
-            metrics += (
-                *self._measured(candidate, source, data, parent, part="tasks"),
-                *memory_metrics(load, parent=MeasureLoadResult.model_validate(parent["load"])),
-            )
-            results = judge(metrics, gates, stage=Stage.CANDIDATE)
+            metrics += memory_metrics(load, parent=MeasureLoadResult.model_validate(parent["load"]))
         verdict = overall(results)
         for result in results:
             log.info("%s: %s %s: %s", recipe.name, result.gate, result.verdict, result.reason)
