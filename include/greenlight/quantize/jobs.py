@@ -76,7 +76,7 @@ class Protocol(Value):
 
     version: Literal[1] = 1
     window: int = 256
-    max_tokens_per_set: int = 6144
+    max_tokens_per_set: int = 12288
     max_choice_items: int = 1000
     max_answers: int = 500
     max_new_tokens: int = 96
