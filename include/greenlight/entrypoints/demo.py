@@ -95,7 +95,8 @@ class Demo:
 
     def _look(self, began: float) -> Snapshot:
         tasks = self.api.tasks(DAG, self.run_id)
-        progress = newest_progress(self.settings.metrics, since=began)
+        running = [t.started.timestamp() for t in tasks if t.state == "running" and t.started]
+        progress = newest_progress(self.settings.metrics, since=max(running, default=began))
         return Snapshot(
             state=self.api.run_state(DAG, self.run_id),
             percent=percent_done((task.task_id, task.state) for task in tasks),

@@ -32,6 +32,7 @@ from greenlight.quantize.measurements import Metric, Verdict, overall
 from greenlight.quantize.recipe_file import RecipesFile, load_recipes_file
 from greenlight.quantize.recipes import Recipe
 from greenlight.quantize.request import QuantizeRequest, parse_request
+from greenlight.quantize.serving import ServingPlan
 from greenlight.quantize.shapes import read_shape
 from greenlight.quantize.sizes import predict_bytes
 from greenlight.registry.ports import ModelRegistry, Version
@@ -288,12 +289,14 @@ class Steps:
         """Serve the winner and its parent on the real engine, and compare speed and answers."""
         from greenlight.entrypoints import serving
 
+        plan = ServingPlan()
         request, parent = _request(source), _parent(source)
         answered = instruction_sets(_evaluation(data))
         inputs = {
             "parent": parent.digest,
             "candidate": winner["digest"],
             "engine": request.engine,
+            "plan": plan.model_dump(mode="json"),
             "answered": [d.digest for d in answered],
         }
 
@@ -304,6 +307,7 @@ class Steps:
                 parent=parent.path,
                 candidate=Path(winner["path"]),
                 datasets=answered,
+                plan=plan,
                 log_folder=folder,
             )
             self.bench.work.journal({"job": "serve", "seconds": self.clock.monotonic() - began})

@@ -43,17 +43,18 @@ class Level(Value):
 
 
 class ServingPlan(Value):
-    """How much is measured. The defaults take about two and a half minutes on two idle cores.
+    """How much is measured. The defaults take about three minutes on two idle cores.
 
     `new_tokens`: of every timed request, the end of text ignored, so that speeds compare. `rounds`:
     a level's requests are sent in so many parts, the engines taking turns, so that a slow minute of
     the machine meets both. `answer_tokens`: most tokens of an answer. `answer_concurrency`: answers
     are asked as users ask, side by side; `repeat_answers` of them once more, twice, one at a time,
-    because a batch changes the order of sums and with it, rarely, a token.
+    because a batch changes the order of sums and with it, rarely, a token. A level sends a dozen
+    requests at least: a studentized bootstrap of four bounds nothing.
     """
 
     levels: Annotated[tuple[Level, ...], Field(min_length=1)] = (
-        Level(concurrency=1, requests=4),
+        Level(concurrency=1, requests=12),
         Level(concurrency=4, requests=12),
         Level(concurrency=8, requests=16),
     )
