@@ -6,10 +6,10 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from greenlight.cli.console import console
 from greenlight.core.digest import short
 from greenlight.core.settings import load_settings
 from greenlight.core.types import JsonDict
@@ -17,7 +17,6 @@ from greenlight.entrypoints import approvals
 from greenlight.registry.approvals import Decision
 
 app = typer.Typer(help="Approvals: list, approve, reject, standing.", no_args_is_help=True)
-console = Console(highlight=False)
 
 Name = Annotated[str, typer.Argument(help="The registered model.")]
 Number = Annotated[int, typer.Argument(min=1, help="The version.")]

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
+from greenlight.cli.console import console
 from greenlight.core.digest import short
 from greenlight.core.settings import load_settings
 from greenlight.entrypoints import data
@@ -18,7 +18,6 @@ from greenlight.quantize.datasets import text_of
 from greenlight.quantize.jobs import Dataset, DatasetKind
 
 app = typer.Typer(help="Data sets: build, list, show, check, add.", no_args_is_help=True)
-console = Console(highlight=False)
 
 EXCERPT_CHARS = 300
 

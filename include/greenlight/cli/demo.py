@@ -7,15 +7,14 @@ import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+from greenlight.cli.console import console
 from greenlight.core.settings import load_settings
 from greenlight.core.types import JsonDict
 
 if TYPE_CHECKING:
     from greenlight.entrypoints.demo import Demo, Snapshot
 
-console = Console(highlight=False)
 QUIET_EVERY_S = 15.0
 """How often a line is printed where there is no terminal to redraw one."""
 

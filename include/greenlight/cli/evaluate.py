@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from greenlight.cli.console import console
 from greenlight.core.errors import GateError
 from greenlight.core.settings import load_settings
 from greenlight.quantize.measurements import GateResult, Metric, Verdict, overall
 
-console = Console(highlight=False)
 STYLES = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INSUFFICIENT: "yellow"}
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 

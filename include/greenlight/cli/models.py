@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
+from greenlight.cli.console import console
 from greenlight.core.digest import short
 from greenlight.core.errors import InputError
 from greenlight.core.settings import load_settings
@@ -18,7 +18,6 @@ from greenlight.entrypoints import models
 from greenlight.registry.tags import Tag
 
 app = typer.Typer(help="Models: import, list, show, verify.", no_args_is_help=True)
-console = Console(highlight=False)
 
 Name = Annotated[str, typer.Argument(help="The registered model.")]
 Number = Annotated[int, typer.Argument(min=1, help="The version.")]

@@ -6,14 +6,13 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from greenlight.cli.console import console
 from greenlight.core.types import JsonDict
 from greenlight.quantize.request import QuantizeRequest, parse_request
 
 app = typer.Typer(help="Make a model smaller and prove that it is as good.", no_args_is_help=True)
-console = Console(highlight=False)
 DEFAULTS = QuantizeRequest(model="unnamed")
 
 Model = Annotated[str, typer.Argument(help="Name of a registered model.")]
@@ -93,7 +92,7 @@ def _request(context: typer.Context) -> QuantizeRequest:
     chosen = {
         name: value
         for name, value in context.params.items()
-        if name in QuantizeRequest.model_fields and value not in (None, [])
+        if name in QuantizeRequest.model_fields and value not in (None, [], ())
     }
     return parse_request(chosen)
 

@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from greenlight.cli.console import console
 from greenlight.entrypoints import stack
 
 if TYPE_CHECKING:
     from greenlight.adapters.stack.services import StackAddresses
 
 app = typer.Typer(help="The embedded stack: PostgreSQL, MLflow, Airflow.", no_args_is_help=True)
-console = Console(highlight=False)
 FOLLOW_S = 0.3
 STYLES = {"running": "green", "unhealthy": "yellow", "stopped": "red"}
 

@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 
 from greenlight.cli.evaluate import gate_table, metric_table
 from greenlight.cli.main import build
-from greenlight.core.errors import ConfigError, GateError, InputError
+from greenlight.core.errors import ConfigError, GateError, InputError, RefusedError
 from greenlight.quantize.measurements import GateResult, Metric, Verdict
 
 RUNNER = CliRunner()
@@ -30,6 +30,12 @@ def test_a_value_that_is_not_allowed_is_named_before_anything_is_done():
     assert isinstance(error, ConfigError)
     assert "device" in str(error)
     assert "tpu" in str(error)
+
+
+def test_options_that_are_left_out_have_their_defaults():
+    error = run("quantize", "plan", "m").exception
+    assert isinstance(error, RefusedError)  # past the request: only the stack is missing
+    assert "stack up" in str(error)
 
 
 def test_metrics_that_do_not_pass_end_with_the_gates_error(tmp_path):
