@@ -3,6 +3,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from greenlight.cli.console import WIDTH, console
 from greenlight.cli.evaluate import gate_table, metric_table
 from greenlight.cli.main import build
 from greenlight.core.errors import ConfigError, GateError, InputError, RefusedError
@@ -35,7 +36,7 @@ def test_a_value_that_is_not_allowed_is_named_before_anything_is_done():
 def test_options_that_are_left_out_have_their_defaults():
     error = run("quantize", "plan", "m").exception
     assert isinstance(error, RefusedError)  # past the request: only the stack is missing
-    assert "stack up" in str(error)
+    assert "make up" in str(error)
 
 
 def test_metrics_that_do_not_pass_end_with_the_gates_error(tmp_path):
@@ -66,3 +67,7 @@ def test_tables_show_bounds_and_reasons():
     assert metric_table((metric, ONE)).row_count == 2
     result = GateResult(gate="kl", metric="kl", verdict=Verdict.FAIL, reason="too far")
     assert gate_table((result,)).row_count == 1
+
+
+def test_a_pipe_is_wide_enough_for_a_table():
+    assert console.width == WIDTH
