@@ -21,12 +21,14 @@ RECIPE = Recipe(name="q4", bits=4, group_size=32, samples=4, sample_tokens=64)
 STARTED_WITHIN_S = 60.0
 GONE_WITHIN_S = 20.0
 TASK = """
-import sys
+import signal, sys
 from pathlib import Path
 from greenlight.core.settings import Settings
 from greenlight.entrypoints.workbench import Model, open_bench
 from greenlight.quantize.jobs import Backend, Dataset, Device
 from greenlight.quantize.recipes import Recipe
+# A shell's background jobs, and so what they start, ignore SIGINT.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 home, model, digest, recipe, calibration = sys.argv[1:]
 open_bench(Settings(home=home)).quantize(
     Model(path=Path(model), digest=digest), Recipe.model_validate_json(recipe),
