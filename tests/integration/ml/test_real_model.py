@@ -93,11 +93,14 @@ class World:
             self.source | {"request": request}, self.data, self.parent, planned(name, **fields)
         )
 
-    def prove_spoiled(self, name: str, spoil: Spoil) -> JsonDict:
-        """Judge a copy of the good candidate that was damaged after it was quantized."""
+    def prove_spoiled(self, name: str, spoil: Spoil, *, seed: int) -> JsonDict:
+        """Judge a copy of the good candidate that was damaged after it was quantized.
+
+        `seed`: makes it another recipe, else the good candidate would be found as finished work.
+        """
         self.jobs.spoil = spoil
         try:
-            return self.prove(name, **GATE_UP)
+            return self.prove(name, seed=seed, **GATE_UP)
         finally:
             self.jobs.spoil = None
 
@@ -156,7 +159,7 @@ def test_rounding_to_three_bits_is_refused(world: World) -> None:
 
 
 def test_a_corrupted_layer_is_refused(world: World, good: JsonDict) -> None:
-    trial = world.prove_spoiled("corrupted", corrupt_a_layer)
+    trial = world.prove_spoiled("corrupted", corrupt_a_layer, seed=1)
     assert trial["verdict"] == "fail"
     assert "perplexity" in failed(trial)
 
@@ -173,7 +176,7 @@ def corrupt_a_layer(folder: Path) -> None:
 
 
 def test_a_swapped_tokenizer_is_refused(world: World, good: JsonDict) -> None:
-    trial = world.prove_spoiled("tokenizer", swap_two_tokens)
+    trial = world.prove_spoiled("tokenizer", swap_two_tokens, seed=2)
     assert trial["verdict"] == "fail"
     assert failed(trial) == {"interface"}
 
@@ -187,7 +190,7 @@ def swap_two_tokens(folder: Path) -> None:
 
 
 def test_an_edited_chat_template_is_refused(world: World, good: JsonDict) -> None:
-    trial = world.prove_spoiled("template", edit_the_template)
+    trial = world.prove_spoiled("template", edit_the_template, seed=3)
     assert trial["verdict"] == "fail"
     assert failed(trial) == {"interface"}
 
