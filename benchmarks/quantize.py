@@ -4,7 +4,7 @@ In one run, on one machine: a bare gptqmodel script beside the pipeline's quanti
 recipe, same calibration, in turn: A B B A), the whole DAG beside the sum of its jobs, auto-gptq
 beside gptqmodel, and rounding to nearest as the floor of quality. The last line is one JSON object.
 
-Needs the embedded stack (`make up`) and every environment; takes about 40 minutes on two cores.
+Needs the embedded stack (`make up`) and every environment; takes about an hour on two cores.
 `--fast` leaves out auto-gptq.
 """
 
@@ -137,7 +137,7 @@ def dag_over_jobs(settings: Settings, addresses: StackAddresses, request: JsonDi
     """Run the DAG with work that is not known yet; return its time over that of its jobs."""
     work = WorkStore(root=settings.work)
     before = len(work.journalled())
-    fresh = request | {"protocol": {"max_answers": 99, "max_choice_items": 999}}
+    fresh = request | {"protocol": {"max_answers": 499, "max_choice_items": 999}}
     run = demo.start(settings, addresses, fresh)
     for snapshot in run.follow():
         print(f"{snapshot.percent} % {snapshot.activity or ''}", end="\r", flush=True)
