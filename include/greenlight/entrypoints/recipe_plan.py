@@ -7,8 +7,8 @@ import logging
 from greenlight.core.errors import ConfigError
 from greenlight.entrypoints.workbench import Model, Workbench
 from greenlight.quantize import search
-from greenlight.quantize.abilities import check_recipe
-from greenlight.quantize.jobs import Dataset
+from greenlight.quantize.abilities import check_backend, check_recipe
+from greenlight.quantize.jobs import Backend, Dataset
 from greenlight.quantize.recipe_file import RecipesFile
 from greenlight.quantize.recipes import Recipe
 from greenlight.quantize.request import QuantizeRequest
@@ -29,7 +29,8 @@ def in_order(
     """Return the recipes asked for, and with `search` those of a sensitivity pass, smallest first.
 
     Raises:
-        ConfigError: a recipe is unknown, or the serving engine does not serve it.
+        ConfigError: a recipe is unknown, the serving engine does not serve it, or the backend can't
+            make it.
     """
     recipes = _served(file.named(request.recipes), shape, request)
     if request.search:
@@ -46,7 +47,10 @@ def _served(
     refused = [
         f"{recipe.name}: {reason}"
         for recipe in recipes
-        for reason in check_recipe(recipe, shape, request.engine)
+        for reason in (
+            *check_recipe(recipe, shape, request.engine),
+            *check_backend(recipe, request.backend),
+        )
     ]
     if refused:
         raise ConfigError("; ".join(refused))
@@ -65,6 +69,11 @@ def _searched(
     if file.search is None:
         raise ConfigError("search is asked for, but the recipes file has no `search` section")
     (base,) = file.named((file.search.base,))
+    if request.backend is not Backend.GPTQMODEL:
+        raise ConfigError(
+            f"search proposes recipes with rules for single modules, which {request.backend} "
+            "cannot make; set backend: gptqmodel, or search: false"
+        )
     sensitivity = bench.sensitivity(
         parent,
         calibration,

