@@ -309,7 +309,6 @@ def engine_environment(
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "OMP_NUM_THREADS": str(threads),
-        "OMP_WAIT_POLICY": "passive",
     }
 
 
