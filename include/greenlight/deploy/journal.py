@@ -1,0 +1,169 @@
+"""What a rollout did, as events; what is true now, folded from them.
+
+Every step is written before it is done (`began`) and after (`done`). A worker that was killed in
+between repeats the step, which is idempotent: so the journal needs no clean-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from greenlight.core.types import JsonDict
+from greenlight.deploy.colours import Colour
+
+
+class Phase(StrEnum):
+    """Where in its step an event was written."""
+
+    BEGAN = "began"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class Outcome(StrEnum):
+    """How a rollout ended."""
+
+    LIVE = "live"
+    """The new colour serves everybody, and the alias points at it."""
+    ROLLED_BACK = "rolled back"
+    REFUSED = "refused"
+    """Nothing was changed anywhere."""
+
+
+class Step(StrEnum):
+    """The steps of a rollout, in their order. Some happen once a host or once a share."""
+
+    LEASE = "lease"
+    PREPARE = "prepare"
+    SMOKE = "smoke"
+    WARM_UP = "warm up"
+    SHIFT = "shift"
+    ANALYSE = "analyse"
+    BAKE = "bake"
+    PROMOTE = "promote"
+    RETIRE = "retire"
+    """The old colour is drained and stopped."""
+    ROLL_BACK = "roll back"
+    CLEAN_UP = "clean up"
+    """The new colour is stopped after a roll-back."""
+    FINISH = "finish"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """One attempt to bring one version to one fleet. `colour` is the one it goes to.
+
+    `request` is what was asked for, so that a retry after a crash does the same.
+    """
+
+    id: str
+    fleet: str
+    model: str
+    version: int
+    digest: str
+    flags_digest: str
+    strategy: str
+    colour: Colour
+    started_at: datetime
+    started_by: str
+    previous_version: int | None
+    """What was live before; `None`: nothing was."""
+    previous_digest: str | None
+    request: JsonDict = field(default_factory=dict)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether nothing was live on the fleet before."""
+        return self.previous_digest is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One line of the journal. `subject`: the host or the share a step was about."""
+
+    rollout_id: str
+    at: datetime
+    step: Step
+    phase: Phase
+    subject: str = ""
+    fence: int | None = None
+    detail: JsonDict = field(default_factory=dict)
+    number: int | None = None
+    """The store's, `None` before it is stored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What the journal says about a rollout.
+
+    `share`: the last share of the new colour, in percent, that was shifted to and read back.
+    """
+
+    done: frozenset[tuple[Step, str]]
+    share: int
+    outcome: Outcome | None
+    reason: str | None
+    breached: bool
+
+    def has(self, step: Step, subject: str = "") -> bool:
+        """Return whether a step is done."""
+        return (step, subject) in self.done
+
+
+def progress(events: Sequence[Event]) -> Progress:
+    """Fold a rollout's events, oldest first."""
+    done: set[tuple[Step, str]] = set()
+    share, breached = 0, False
+    outcome: Outcome | None = None
+    reason: str | None = None
+    for event in events:
+        if event.phase is Phase.FAILED:
+            reason = event.detail.get("reason", reason)
+            breached = breached or event.step is not Step.CLEAN_UP
+        if event.phase is not Phase.DONE:
+            continue
+        done.add((event.step, event.subject))
+        if event.step is Step.SHIFT:
+            share = int(event.subject)
+        if event.step is Step.ROLL_BACK:
+            share, breached = 0, True
+            reason = event.detail.get("reason", reason)
+        if event.step is Step.FINISH:
+            outcome = Outcome(event.detail["outcome"])
+            reason = event.detail.get("reason", reason)
+    return Progress(
+        done=frozenset(done), share=share, outcome=outcome, reason=reason, breached=breached
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """What a fleet serves, as the journal has it."""
+
+    version: int
+    digest: str
+    colour: Colour
+    flags_digest: str
+    rollout_id: str
+
+
+def live(history: Sequence[tuple[Rollout, Progress]]) -> Live | None:
+    """Return what the last rollout that went live left, oldest first; `None`: nothing yet."""
+    for rollout, made in reversed(history):
+        if made.outcome is Outcome.LIVE:
+            return Live(
+                version=rollout.version,
+                digest=rollout.digest,
+                colour=rollout.colour,
+                flags_digest=rollout.flags_digest,
+                rollout_id=rollout.id,
+            )
+    return None
+
+
+def unfinished(history: Sequence[tuple[Rollout, Progress]]) -> Rollout | None:
+    """Return the newest rollout without an outcome: it runs, or its worker was killed."""
+    return next((rollout for rollout, made in reversed(history) if made.outcome is None), None)

@@ -1,0 +1,266 @@
+"""What a rollout needs from hosts, router, database and load, named after the need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from greenlight.core.digest import Manifest
+from greenlight.deploy.analysis import Sample
+from greenlight.deploy.colours import Colour
+from greenlight.deploy.journal import Event, Rollout
+
+OnBytes = Callable[[int, int], None]
+"""Called with bytes done and bytes in all."""
+
+
+class EngineState(StrEnum):
+    """What a slot holds."""
+
+    STOPPED = "stopped"
+    STARTING = "starting"
+    READY = "ready"
+    FAILED = "failed"
+    """It was started and its process is gone, or it answers for another model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineStatus:
+    """A slot as its host sees it. `digest`, `flags_digest`: what the engine was started with.
+
+    `served_digest` is read back from the engine itself, over HTTP; `None` until it is ready.
+    """
+
+    state: EngineState
+    digest: str | None = None
+    flags_digest: str | None = None
+    served_digest: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFolder:
+    """A verified model folder on this machine."""
+
+    name: str
+    """The registered model's name, under which it is served."""
+    path: Path
+    manifest: Manifest
+
+
+class HostRunner(Protocol):
+    """One host. Every method is idempotent.
+
+    All raise `UnavailableError` when the host cannot be reached; nothing half-done is ever used.
+    """
+
+    @property
+    def name(self) -> str:
+        """The host's name in the fleet."""
+
+    def ping(self) -> None:
+        """Return when the host answers and can do the work.
+
+        Raises:
+            ConfigError: it answers, but lacks something (Python, docker, the serving environment).
+        """
+
+    def put_model(self, model: ModelFolder, *, on_bytes: OnBytes | None = None) -> None:
+        """Bring the folder to the host under its digest.
+
+        It is copied to a temporary name (a broken copy is resumed), every file's hash is checked
+        *on the host*, then it is renamed. A folder that is there is verified again.
+
+        Raises:
+            InputError: a file on the host is not what the manifest says; the folder is not used.
+            ResourceError: the host's disk is too small.
+        """
+
+    def has_model(self, digest: str) -> bool:
+        """Return whether the verified folder is on the host."""
+
+    def start(self, colour: Colour, *, model: ModelFolder) -> None:
+        """Start the engine of a slot; one that runs the same model with the same flags stays.
+
+        Does not wait: see `status`.
+
+        Raises:
+            RefusedError: the slot runs something else: stop it first.
+            InputError: the model is not on the host, or not verified.
+        """
+
+    def status(self, colour: Colour) -> EngineStatus:
+        """Return what the slot holds."""
+
+    def stop(self, colour: Colour) -> None:
+        """End the slot's engine; open streams may end within the profile's `shutdown_s`."""
+
+    def logs(self, colour: Colour, *, lines: int = 20) -> str:
+        """Return the end of the engine's log."""
+
+    def prune(self, *, keep: Sequence[str]) -> tuple[str, ...]:
+        """Delete the oldest models beyond the fleet's `keep_models`, never one of `keep`.
+
+        Returns the digests deleted.
+        """
+
+
+class ServerMode(StrEnum):
+    """Whether the router sends requests to a server."""
+
+    READY = "ready"
+    DRAIN = "drain"
+    MAINT = "maint"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerState:
+    """One engine as the router sees it. Counters are totals since the router started.
+
+    `requests`: finished or not. `errors`: responses 5xx, and connections that failed or broke.
+    """
+
+    host: str
+    colour: Colour
+    weight: int
+    mode: ServerMode
+    up: bool
+    sessions: int
+    requests: int = 0
+    errors: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterState:
+    """All servers. `fence`: the highest fencing number the router has seen."""
+
+    fence: int
+    servers: tuple[ServerState, ...]
+
+    def of(self, colour: Colour) -> tuple[ServerState, ...]:
+        """Return the servers of one colour."""
+        return tuple(server for server in self.servers if server.colour is colour)
+
+    def share(self, colour: Colour) -> float:
+        """Return the part of new requests that a colour gets, 0 to 1."""
+        weights = {c: sum(s.weight for s in self.of(c) if s.mode is ServerMode.READY and s.up)
+                   for c in Colour}  # fmt: skip
+        total = sum(weights.values())
+        return weights[colour] / total if total else 0.0
+
+
+class Router(Protocol):
+    """Sends requests to blue and green. Changes never restart or reload it.
+
+    Every change carries the lease's fencing number; a lower one than the router has seen is
+    refused. Every change is read back before the call returns.
+
+    Every method raises `UnavailableError` when the router does not answer.
+    """
+
+    def set_modes(self, modes: Mapping[tuple[str, Colour], ServerMode], *, fence: int) -> None:
+        """Set what servers (host, colour) do.
+
+        Raises:
+            RefusedError: the fencing number is stale.
+        """
+
+    def shift(self, shares: Mapping[Colour, int], *, fence: int,
+              hosts: Sequence[str] | None = None) -> None:  # fmt: skip
+        """Give each colour its share, in percent, on these hosts (all when `None`).
+
+        The colour that gains is raised before the other is lowered, so that at no moment nobody
+        serves.
+
+        Raises:
+            RefusedError: the fencing number is stale, or the shares do not add up to 100.
+        """
+
+    def state(self) -> RouterState:
+        """Return what the router does now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The right to change a fleet. `fence` grows with every new holder."""
+
+    fleet: str
+    holder: str
+    fence: int
+    taken_at: datetime
+    expires_at: datetime
+
+
+class LeaseStore(Protocol):
+    """One holder a fleet."""
+
+    def acquire(self, fleet: str, *, holder: str, ttl_s: float) -> Lease:
+        """Take the lease, or renew it when this holder has it (then the fence stays).
+
+        An expired lease passes on, with a higher fence.
+
+        Raises:
+            RefusedError: somebody else holds it; the message says who and since when.
+        """
+
+    def renew(self, lease: Lease, *, ttl_s: float) -> Lease:
+        """Extend it.
+
+        Raises:
+            RefusedError: somebody else has taken it since.
+        """
+
+    def release(self, lease: Lease) -> None:
+        """Give it back; not held any more is fine."""
+
+    def current(self, fleet: str) -> Lease | None:
+        """Return the lease that is held and not expired."""
+
+
+class JournalStore(Protocol):
+    """What rollouts did, append-only."""
+
+    def open_rollout(self, rollout: Rollout) -> Rollout:
+        """Keep a new rollout, or return the one with its id."""
+
+    def append(self, event: Event) -> Event:
+        """Add an event and return it with its number."""
+
+    def rollout(self, rollout_id: str) -> Rollout:
+        """Return one.
+
+        Raises:
+            InputError: there is none of this id.
+        """
+
+    def rollouts(self, fleet: str) -> tuple[Rollout, ...]:
+        """Return a fleet's rollouts, oldest first."""
+
+    def events(self, rollout_id: str) -> tuple[Event, ...]:
+        """Return a rollout's events, oldest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """An engine that golden prompts are sent to."""
+
+    colour: Colour
+    url: str
+    model: str
+
+
+class Prober(Protocol):
+    """Sends golden prompts, open loop: a slow engine does not slow the sending down."""
+
+    def run(
+        self,
+        targets: Sequence[Target],
+        *,
+        seconds: float,
+        on_sample: Callable[[Sample], None],
+    ) -> None:
+        """Send the seeded load to every target for `seconds`; a sample for every request."""
