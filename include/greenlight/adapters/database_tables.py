@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
 VERSION_TABLE = "greenlight_schema"
 """Alembic's own table, named apart: another application may share the database."""
@@ -10,6 +11,7 @@ VERSION_TABLE = "greenlight_schema"
 METADATA = sa.MetaData(
     naming_convention={
         "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
         "ix": "%(table_name)s_%(column_0_N_name)s_idx",
         "ck": "%(table_name)s_%(constraint_name)s_check",
     }
@@ -33,4 +35,53 @@ APPROVALS = sa.Table(
     sa.Index(None, "model", "version"),
     sa.Index(None, "digest"),
     comment="What people decided. Append-only: a trigger refuses changes.",
+)
+
+LEASES = sa.Table(
+    "leases",
+    METADATA,
+    sa.Column("fleet", sa.Text, primary_key=True),
+    sa.Column("holder", sa.Text),
+    sa.Column("fence", sa.BigInteger, nullable=False),
+    sa.Column("taken_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+    sa.CheckConstraint("fence > 0", name="fence"),
+    comment="Who may change a fleet. The row stays: its fence only grows.",
+)
+
+ROLLOUTS = sa.Table(
+    "rollouts",
+    METADATA,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("fleet", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("digest", sa.CHAR(64), nullable=False),
+    sa.Column("flags_digest", sa.CHAR(64), nullable=False),
+    sa.Column("strategy", sa.Text, nullable=False),
+    sa.Column("colour", sa.Text, nullable=False),
+    sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("started_by", sa.Text, nullable=False),
+    sa.Column("previous_version", sa.Integer),
+    sa.Column("previous_digest", sa.CHAR(64)),
+    sa.Column("request", postgresql.JSONB, nullable=False),
+    sa.CheckConstraint("colour IN ('blue', 'green')", name="colour"),
+    sa.Index(None, "fleet", "started_at"),
+    comment="Attempts to bring a version to a fleet. Append-only: a trigger refuses changes.",
+)
+
+ROLLOUT_EVENTS = sa.Table(
+    "rollout_events",
+    METADATA,
+    sa.Column("number", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("rollout_id", sa.Text, sa.ForeignKey(ROLLOUTS.c.id), nullable=False),
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("step", sa.Text, nullable=False),
+    sa.Column("phase", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("fence", sa.BigInteger),
+    sa.Column("detail", postgresql.JSONB, nullable=False),
+    sa.CheckConstraint("phase IN ('began', 'done', 'failed')", name="phase"),
+    sa.Index(None, "rollout_id", "number"),
+    comment="The journal of rollouts. Append-only: a trigger refuses changes.",
 )

@@ -9,6 +9,8 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from greenlight.core.errors import ConfigError
+from greenlight.core.settings import read_config
 from greenlight.core.types import Value
 from greenlight.deploy.colours import Colour
 from greenlight.deploy.engines import GB, EngineProfile
@@ -151,3 +153,28 @@ class Fleet(Value):
                     f"{needed / GB:.2f} GB (weights and KV cache)"
                 )
         return None
+
+
+class FleetFile(Value):
+    """The whole file: every fleet."""
+
+    fleets: Annotated[tuple[Fleet, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _distinct(self) -> FleetFile:
+        names = [fleet.name for fleet in self.fleets]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two fleets are named {', '.join(twice)}")
+        return self
+
+
+def load_fleet(path: Path, name: str) -> Fleet:
+    """Return one fleet of a fleet file.
+
+    Raises:
+        ConfigError: the file cannot be read, has an unknown key or a bad value, or lacks the name.
+    """
+    fleets = {fleet.name: fleet for fleet in read_config(path, FleetFile).fleets}
+    if name not in fleets:
+        raise ConfigError(f"{path} has no fleet named {name!r}; there are {', '.join(fleets)}")
+    return fleets[name]

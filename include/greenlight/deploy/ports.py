@@ -196,22 +196,30 @@ class Lease:
 
 
 class LeaseStore(Protocol):
-    """One holder a fleet."""
+    """One holder a fleet. A lease that is not renewed in time may be taken by anybody."""
 
     def acquire(self, fleet: str, *, holder: str, ttl_s: float) -> Lease:
-        """Take the lease, or renew it when this holder has it (then the fence stays).
+        """Take the lease with a new, higher fence.
 
-        An expired lease passes on, with a higher fence.
+        The holder itself may take it again at any time: a retry after a crash need not wait, and
+        whatever still runs with the old fence is refused from then on.
 
         Raises:
             RefusedError: somebody else holds it; the message says who and since when.
+        """
+
+    def join(self, fleet: str, *, holder: str, ttl_s: float) -> Lease:
+        """Return the holder's lease with its fence as it is, extended: for work side by side.
+
+        Raises:
+            RefusedError: this holder does not have it.
         """
 
     def renew(self, lease: Lease, *, ttl_s: float) -> Lease:
         """Extend it.
 
         Raises:
-            RefusedError: somebody else has taken it since.
+            RefusedError: somebody has taken it since.
         """
 
     def release(self, lease: Lease) -> None:
@@ -228,7 +236,11 @@ class JournalStore(Protocol):
         """Keep a new rollout, or return the one with its id."""
 
     def append(self, event: Event) -> Event:
-        """Add an event and return it with its number."""
+        """Add an event and return it with its number.
+
+        Raises:
+            RefusedError: its fence is lower than that of the fleet's lease.
+        """
 
     def rollout(self, rollout_id: str) -> Rollout:
         """Return one.

@@ -25,6 +25,7 @@ from greenlight.quantize.jobs import Dataset
 from greenlight.quantize.measurements import Metric, Verdict
 from greenlight.quantize.recipes import Recipe
 from greenlight.quantize.request import parse_request
+from greenlight.quantize.serving import GoldenAnswer
 from greenlight.registry.description import describe_candidate
 from greenlight.registry.ports import DatasetUse, ModelRegistry, Registration, RunLog, Version
 from greenlight.registry.tags import EVIDENCE_FILE, Alias, Tag
@@ -48,6 +49,7 @@ def register(
     control: JsonDict,
     winner: JsonDict,
     served: tuple[Metric, ...],
+    golden: tuple[GoldenAnswer, ...],
 ) -> JsonDict:
     """Judge everything, register the version with its evidence, and point `candidate` at it.
 
@@ -68,6 +70,7 @@ def register(
         "winner": winner["digest"],
         "metrics": winner["metrics"],
         "served": [m.model_dump(mode="json") for m in served],
+        "golden": [g.model_dump(mode="json") for g in golden],
         "gates": gates.digest,
     }
     evidence = read_evidence(
@@ -76,7 +79,7 @@ def register(
             inputs,
             lambda _: _gather(
                 clock, gates, source=source, data=data, control=control, winner=winner,
-                served=served, parent_bytes=_weight_bytes(Path(source["path"])),
+                served=served, golden=golden, parent_bytes=_weight_bytes(Path(source["path"])),
             ).to_json(),
         )
     )  # fmt: skip
@@ -109,6 +112,7 @@ def _gather(
     control: JsonDict,
     winner: JsonDict,
     served: tuple[Metric, ...],
+    golden: tuple[GoldenAnswer, ...],
     parent_bytes: int,
 ) -> Evidence:
     request = parse_request(source["request"])
@@ -131,6 +135,7 @@ def _gather(
         ),
         protocol=request.protocol,
         gates=gates,
+        golden=golden,
         metrics=(*(Metric.model_validate(m) for m in winner["metrics"]), *served),
         tools=winner["tools"],
         created_at=clock.now(),

@@ -32,7 +32,7 @@ from greenlight.quantize.measurements import Metric, Verdict, overall
 from greenlight.quantize.recipe_file import RecipesFile, load_recipes_file
 from greenlight.quantize.recipes import Recipe
 from greenlight.quantize.request import QuantizeRequest, parse_request
-from greenlight.quantize.serving import ServingPlan
+from greenlight.quantize.serving import GoldenAnswer, ServingPlan
 from greenlight.quantize.shapes import read_shape
 from greenlight.quantize.sizes import predict_bytes
 from greenlight.registry.ports import ModelRegistry, Version
@@ -285,7 +285,7 @@ class Steps:
         winner = next(t for t in tried if t["recipe"]["name"] == choice.winner.recipe.name)
         return winner | {"plot": str(report.plot), "search_url": report.url}
 
-    def benchmark(self, source: JsonDict, data: JsonDict, winner: JsonDict) -> list[JsonDict]:
+    def benchmark(self, source: JsonDict, data: JsonDict, winner: JsonDict) -> JsonDict:
         """Serve the winner and its parent on the real engine, and compare speed and answers."""
         from greenlight.entrypoints import serving
 
@@ -311,11 +311,9 @@ class Steps:
                 log_folder=folder,
             )
             self.bench.work.journal({"job": "serve", "seconds": self.clock.monotonic() - began})
-            return {"metrics": [m.model_dump(mode="json") for m in report.metrics]}
+            return report.model_dump(mode="json", include={"metrics", "golden"})
 
-        done = self.bench.work.once("served", inputs, do)
-        served: list[JsonDict] = done["metrics"]
-        return served
+        return self.bench.work.once("served", inputs, do)
 
     def register(
         self,
@@ -324,7 +322,7 @@ class Steps:
         parent: JsonDict,
         control: JsonDict,
         winner: JsonDict,
-        served: list[JsonDict],
+        served: JsonDict,
     ) -> JsonDict:
         """Judge everything once more, write the evidence, and register version and alias.
 
@@ -344,7 +342,8 @@ class Steps:
             parent=parent,
             control=control,
             winner=winner,
-            served=_metrics(served),
+            served=_metrics(served["metrics"]),
+            golden=tuple(GoldenAnswer.model_validate(entry) for entry in served["golden"]),
         )
 
     def _find(self, request: QuantizeRequest) -> Version:

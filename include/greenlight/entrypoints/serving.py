@@ -21,6 +21,7 @@ from greenlight.quantize.datasets import InstructRow, read_instructions
 from greenlight.quantize.items import Answer
 from greenlight.quantize.jobs import Dataset, DatasetKind
 from greenlight.quantize.serving import (
+    GoldenAnswer,
     Part,
     Served,
     ServingPlan,
@@ -107,6 +108,7 @@ def benchmark(
         together=together,
         plan=plan,
         metrics=metrics,
+        golden=served[1].golden,
         seconds=clock.monotonic() - began,
     )
 
@@ -231,19 +233,22 @@ class _Session:
 
     async def finish(self, questions: Sequence[Question]) -> Served:
         """Let the questions be answered, and return all that was measured."""
-        answers = await self._answers(questions)
+        answers, golden = await self._answers(questions)
         return Served(
             ready_s=self._engine.ready_s,
             rss_bytes=self._engine.rss_bytes(),
             parts=tuple(self._parts),
             answers=answers,
+            golden=golden,
         )
 
-    async def _answers(self, questions: Sequence[Question]) -> tuple[Answer, ...]:
+    async def _answers(
+        self, questions: Sequence[Question]
+    ) -> tuple[tuple[Answer, ...], tuple[GoldenAnswer, ...]]:
         from greenlight.adapters.openai_client import Prompt
 
         if not questions:
-            return ()
+            return (), ()
         prompts = [Prompt(text=q.text, max_tokens=self._plan.answer_tokens) for q in questions]
         replies = await self._ask(prompts, concurrency=self._plan.answer_concurrency)
         again = prompts[: self._plan.repeat_answers]
@@ -251,10 +256,21 @@ class _Session:
         second = await self._ask(again, concurrency=1)
         equal = [a.text == b.text for a, b in zip(first, second, strict=True)]
         repeated: list[bool | None] = [*equal, *[None] * (len(prompts) - len(equal))]
-        return tuple(
+        answers = tuple(
             _answer(question, reply, repeat_equal=same)
             for question, reply, same in zip(questions, replies, repeated, strict=True)
         )
+        golden = tuple(
+            GoldenAnswer(
+                id=f"{question.dataset}/{question.row.id}",
+                prompt=question.text,
+                max_tokens=self._plan.answer_tokens,
+                text=reply.text,
+            )
+            for question, reply, same in zip(questions, first, equal, strict=False)
+            if same
+        )
+        return answers, golden
 
     async def _ask(self, prompts: Sequence[Prompt], *, concurrency: int) -> list[Reply]:
         from greenlight.adapters.openai_client import OpenAIClient

@@ -22,6 +22,7 @@ from greenlight.quantize.gates import GateSettings, judge
 from greenlight.quantize.jobs import Backend, Dataset, Protocol
 from greenlight.quantize.measurements import GateResult, Metric, Verdict, overall
 from greenlight.quantize.recipes import Recipe
+from greenlight.quantize.serving import GoldenAnswer
 
 SCHEMA_VERSION: Final = 1
 SCHEMA_FILE = Path(__file__).with_name("evidence.schema.json")
@@ -97,6 +98,8 @@ class Evidence(Value):
     control: ControlEvidence | None = None
     serving: tuple[Metric, ...] = ()
     """What the serving benchmark measured; the gates see it too."""
+    golden: tuple[GoldenAnswer, ...] = ()
+    """What the served candidate answered; every host must answer the same."""
     tools: dict[str, str]
     created_at: AwareDatetime
 
@@ -140,6 +143,7 @@ def gather(
     created_at: datetime,
     control: ControlEvidence | None = None,
     serving: tuple[Metric, ...] = (),
+    golden: tuple[GoldenAnswer, ...] = (),
 ) -> Evidence:
     """Judge the metrics and return the evidence with every digest filled in."""
     results = judge((*metrics, *serving), gates)
@@ -163,6 +167,7 @@ def gather(
         verdict=overall(results),
         control=control,
         serving=serving,
+        golden=golden,
         tools=tools,
         created_at=created_at,
     )

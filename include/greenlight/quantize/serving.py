@@ -64,7 +64,19 @@ class ServingPlan(Value):
     max_answers: Count = 100
     answer_tokens: Count = 32
     answer_concurrency: Count = 16
-    repeat_answers: Annotated[int, Field(ge=0)] = 6
+    repeat_answers: Annotated[int, Field(ge=0)] = 8
+
+
+class GoldenAnswer(Value):
+    """A prompt, and what the served model answered it, twice the same. A deploy asks it again.
+
+    `max_tokens`: of the answer; greedy decoding, one request at a time.
+    """
+
+    id: str
+    prompt: str
+    max_tokens: Count
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +116,7 @@ class Served:
     rss_bytes: int
     parts: tuple[Part, ...]
     answers: tuple[Answer, ...]
+    golden: tuple[GoldenAnswer, ...] = ()
 
     def level(self, concurrency: int) -> tuple[Part, ...]:
         """Return the parts of one level, in the order of their rounds."""
@@ -118,6 +131,8 @@ class ServingReport(Value):
     together: bool
     plan: ServingPlan
     metrics: tuple[Metric, ...]
+    golden: tuple[GoldenAnswer, ...] = ()
+    """Of the candidate."""
     seconds: float
 
 

@@ -21,10 +21,12 @@ from greenlight.core.errors import (
 )
 from greenlight.core.settings import Settings
 from greenlight.entrypoints import models, quantize
+from greenlight.entrypoints.evidence import show_evidence
 from greenlight.entrypoints.workbench import Workbench
 from greenlight.quantize.evidence import read_evidence, verify
 from greenlight.quantize.jobs import DatasetKind, Job
 from greenlight.quantize.measurements import Metric
+from greenlight.quantize.serving import GoldenAnswer
 from greenlight.registry.tags import EVIDENCE_FILE, Alias, Tag
 from greenlight.testing.fake_jobs import FakeJobs
 from greenlight.testing.memory_registry import MemoryRegistry
@@ -62,6 +64,16 @@ def a_model(folder: Path, *, fill: int = 7) -> Path:
 @pytest.fixture(scope="module")
 def bundled():
     return {made.name: made for made in bundled_sets()}
+
+
+GOLDEN = GoldenAnswer(id="instructions/1", prompt="Two and two?", max_tokens=8, text="Four.")
+
+
+def served_json(metrics):
+    return {
+        "metrics": [m.model_dump(mode="json") for m in metrics],
+        "golden": [GOLDEN.model_dump(mode="json")],
+    }
 
 
 class World:
@@ -110,9 +122,7 @@ class World:
 
     def run(self, served=SERVED, **changes):
         source, data, parent, control, winner, _ = self.until_chosen(**changes)
-        return self.steps.register(
-            source, data, parent, control, winner, [m.model_dump(mode="json") for m in served]
-        )
+        return self.steps.register(source, data, parent, control, winner, served_json(served))
 
     def quantized(self):
         return [v for v in self.registry.versions("m") if v.tag(Tag.KIND) == "quantized"]
@@ -196,14 +206,18 @@ def test_served_metrics_that_could_not_be_measured_are_not_a_pass(world):
     assert world.quantized() == []
 
 
+def test_the_evidence_keeps_what_the_served_model_answered(world):
+    found = world.run()
+    evidence = show_evidence(world.settings, "m", found["version"], registry=world.registry)
+    assert evidence["golden"] == [GOLDEN.model_dump(mode="json")]
+
+
 def test_a_file_that_changed_after_it_was_measured_is_not_registered(world):
     source, data, parent, control, winner, _ = world.until_chosen()
     weights = Path(winner["path"], "model.safetensors")
     weights.write_bytes(b"\xff" + weights.read_bytes()[1:])
     with pytest.raises(InputError, match="was measured"):
-        world.steps.register(
-            source, data, parent, control, winner, [m.model_dump(mode="json") for m in SERVED]
-        )
+        world.steps.register(source, data, parent, control, winner, served_json(SERVED))
     assert world.quantized() == []
 
 
@@ -271,10 +285,10 @@ def test_mlflow_that_is_away_is_worth_a_retry_and_registers_nothing(world):
     *given, winner, _ = world.until_chosen()
     world.registry.away = True
     with pytest.raises(UnavailableError):
-        world.steps.register(*given, winner, [m.model_dump(mode="json") for m in SERVED])
+        world.steps.register(*given, winner, served_json(SERVED))
     world.registry.away = False
     assert world.quantized() == []
-    assert world.steps.register(*given, winner, [m.model_dump(mode="json") for m in SERVED])
+    assert world.steps.register(*given, winner, served_json(SERVED))
 
 
 def test_an_empty_calibration_set_is_refused(world):

@@ -1,0 +1,195 @@
+"""Plan a rollout: everything that can be refused is refused before anything changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from greenlight.core.digest import short
+from greenlight.core.errors import RefusedError
+from greenlight.core.types import JsonDict
+from greenlight.deploy.colours import Colour
+from greenlight.deploy.fleet import Fleet
+from greenlight.deploy.journal import Live, Rollout
+from greenlight.deploy.rollout_file import RolloutSettings, Strategy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """The version that should go live, and what is known about it.
+
+    `refusal`: why it may not go live (nobody approved it, its evidence is too old); `None`: it may.
+    `interface_changes`: what clients would notice beside the weights, such as another tokenizer.
+    """
+
+    model: str
+    version: int
+    digest: str
+    weight_bytes: int
+    refusal: str | None
+    interface_changes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What is true before the rollout. `unreachable`: hosts that did not answer, with the reason.
+
+    `live_weight_bytes` belongs to `live`. `unfinished`: the id of a rollout that was left half-way.
+    """
+
+    now: datetime
+    live: Live | None
+    live_weight_bytes: int | None
+    unreachable: Mapping[str, str]
+    unfinished: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What would be done, or why nothing is.
+
+    `nothing_to_do`: the fleet serves exactly this already.
+    """
+
+    rollout: Rollout
+    shares: tuple[int, ...]
+    bake_s: float
+    hosts: tuple[str, ...]
+    refusals: tuple[str, ...]
+    nothing_to_do: str | None = None
+    takes_over: str | None = None
+
+    @property
+    def gatekeeper(self) -> str:
+        """The host that proves the version before the others start."""
+        return self.hosts[0]
+
+    def require_possible(self) -> None:
+        """Return when the plan may be carried out.
+
+        Raises:
+            RefusedError: it may not; the message lists every reason.
+        """
+        if self.refusals:
+            raise RefusedError(
+                f"{self.rollout.model} version {self.rollout.version} does not go to fleet "
+                f"{self.rollout.fleet}: {'; '.join(self.refusals)}; nothing was changed"
+            )
+
+    def steps(self) -> tuple[str, ...]:
+        """Return the plan as lines a person can read."""
+        rollout = self.rollout
+        new, old = rollout.colour, rollout.colour.other
+        version = f"version {rollout.version} ({short(rollout.digest)})"
+        lines = []
+        if self.takes_over:
+            lines.append(f"go back from rollout {self.takes_over}, which was left unfinished")
+        lines += [f"on host {host}: {_prepare(rollout, version)}" for host in self.hosts]
+        lines.append(f"ask {new} golden prompts on every host, then warm it up")
+        if rollout.is_first:
+            lines.append(f"send everything to {new}; nothing was live, so nothing is compared")
+        elif rollout.strategy == Strategy.ROLLING:
+            lines += [f"move host {host} to {new}, and compare it with {old}" for host in self.hosts]
+        else:
+            lines += [f"send {share} % to {new}, and compare it with {old}" for share in self.shares]
+        if not rollout.is_first:
+            lines.append(f"keep {old} warm for {self.bake_s:g} s, comparing")
+        lines.append(f"point alias champion at {version}")
+        if not rollout.is_first:
+            lines.append(f"drain {old} until its streams end, and stop it")
+        return tuple(lines)
+
+    def to_json(self) -> JsonDict:
+        """Return plain JSON: the rollout, its steps, and why it is refused."""
+        return {
+            "rollout_id": self.rollout.id,
+            "fleet": self.rollout.fleet,
+            "model": self.rollout.model,
+            "version": self.rollout.version,
+            "digest": self.rollout.digest,
+            "flags_digest": self.rollout.flags_digest,
+            "strategy": self.rollout.strategy,
+            "colour": str(self.rollout.colour),
+            "previous_version": self.rollout.previous_version,
+            "hosts": list(self.hosts),
+            "gatekeeper": self.gatekeeper,
+            "others": [host for host in self.hosts if host != self.gatekeeper],
+            "shares": list(self.shares),
+            "bake_s": self.bake_s,
+            "steps": list(self.steps()),
+            "refusals": list(self.refusals),
+            "nothing_to_do": self.nothing_to_do,
+        }
+
+
+def plan_rollout(
+    rollout_id: str,
+    *,
+    fleet: Fleet,
+    settings: RolloutSettings,
+    wanted: Wanted,
+    world: World,
+    by: str,
+    request: JsonDict,
+) -> Plan:
+    """Decide what a rollout does; nothing is touched. The idle colour is the other than the live.
+
+    Every reason to refuse is found, not only the first.
+    """
+    live = world.live
+    rollout = Rollout(
+        id=rollout_id,
+        fleet=fleet.name,
+        model=wanted.model,
+        version=wanted.version,
+        digest=wanted.digest,
+        flags_digest=fleet.engine.digest,
+        strategy=settings.strategy,
+        colour=live.colour.other if live else Colour.BLUE,
+        started_at=world.now,
+        started_by=by,
+        previous_version=live.version if live else None,
+        previous_digest=live.digest if live else None,
+        request=request,
+    )
+    same = live and (live.digest, live.flags_digest) == (rollout.digest, rollout.flags_digest)
+    return Plan(
+        rollout=rollout,
+        shares=(100,) if live is None else settings.shares,
+        bake_s=settings.bake_s,
+        hosts=tuple(host.name for host in fleet.hosts),
+        refusals=tuple(_refusals(fleet, settings, wanted, world)),
+        nothing_to_do=f"fleet {fleet.name} serves version {wanted.version} already"
+        if same and world.unfinished is None
+        else None,
+        takes_over=world.unfinished,
+    )
+
+
+def _refusals(
+    fleet: Fleet, settings: RolloutSettings, wanted: Wanted, world: World
+) -> Sequence[str]:
+    found = []
+    if wanted.model != fleet.model:
+        found.append(f"the fleet serves {fleet.model}, not {wanted.model}")
+    if wanted.refusal:
+        found.append(wanted.refusal)
+    if world.live:
+        found += [f"clients would notice: {change}" for change in wanted.interface_changes]
+    found += [f"host {host} cannot be used: {why}" for host, why in world.unreachable.items()]
+    rolling = settings.strategy is Strategy.ROLLING
+    small = fleet.too_small_for_both(
+        green_bytes=wanted.weight_bytes,
+        blue_bytes=None if rolling else world.live_weight_bytes,
+    )
+    if small:
+        advice = "" if rolling or world.live is None else "; choose the strategy rolling"
+        found.append(small + advice)
+    if rolling and len(fleet.hosts) < 2:
+        found.append("rolling needs two hosts at least, or nobody would serve meanwhile")
+    return found
+
+
+def _prepare(rollout: Rollout, version: str) -> str:
+    return f"copy and verify {version}, start it as {rollout.colour}, wait until it is ready"
