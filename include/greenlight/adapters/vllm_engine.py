@@ -15,7 +15,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated
 
 import httpx
@@ -40,6 +40,8 @@ POLL_S = 0.2
 SAY_S = 15.0
 TAIL_LINES = 12
 TAIL_BYTES = 64_000
+CPU_BUILD = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+"""The engine in the server's own process, its threads where the kernel puts them."""
 
 _OUT_OF_MEMORY = re.compile(
     r"MemoryError|out of memory|cannot allocate memory|no available memory|not enough memory"
@@ -302,13 +304,19 @@ def engine_environment(
     threads = options.threads or max(1, (os.cpu_count() or 1) - 1)
     return child_environment(ours, temporary=temporary) | {
         "VLLM_NO_USAGE_STATS": "1",
+        **cache_variables(cache),
+        **CPU_BUILD,
+        "OMP_NUM_THREADS": str(threads),
+    }
+
+
+def cache_variables(cache: PurePath) -> dict[str, str]:
+    """Return the variables that make an engine keep what it finds out in one folder."""
+    return {
         "VLLM_CACHE_ROOT": str(cache / "vllm"),
         "VLLM_CONFIG_ROOT": str(cache / "vllm-config"),
         "XDG_CACHE_HOME": str(cache),
         "HF_HOME": str(cache / "huggingface"),
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "OMP_NUM_THREADS": str(threads),
     }
 
 

@@ -60,10 +60,24 @@ def approve(
     by: By,
     reason: Annotated[str, typer.Option(help="Why.")] = "",
     *,
+    baseline: Annotated[
+        bool,
+        typer.Option(
+            "--baseline", help="It has no evidence: a fleet that is empty starts with it."
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Approve a version on the evidence that it carries."""
-    _decide(Decision.APPROVED, model, version, by=by, reason=reason, as_json=as_json)
+    _decide(
+        Decision.APPROVED,
+        model,
+        version,
+        by=by,
+        reason=reason,
+        as_json=as_json,
+        baseline=baseline,
+    )
 
 
 @app.command()
@@ -92,10 +106,23 @@ def standing(model: Name, version: Number, *, as_json: AsJson = False) -> None:
 
 
 def _decide(
-    decision: Decision, model: str, version: int, *, by: str, reason: str, as_json: bool
+    decision: Decision,
+    model: str,
+    version: int,
+    *,
+    by: str,
+    reason: str,
+    as_json: bool,
+    baseline: bool = False,
 ) -> None:
     kept: JsonDict = approvals.record(
-        load_settings(), model=model, version=version, decision=decision, by=by, reason=reason
+        load_settings(),
+        model=model,
+        version=version,
+        decision=decision,
+        by=by,
+        reason=reason,
+        baseline=baseline,
     )
     if as_json:
         typer.echo(json.dumps(kept))

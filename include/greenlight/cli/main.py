@@ -5,14 +5,20 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
+from collections.abc import Callable
 
 import typer
 
 from greenlight.core.errors import GateError, GreenlightError
 from greenlight.core.logs import configure_logging
 
-NOUNS = ("stack", "models", "data", "quantize", "evidence", "approvals")
-COMMANDS = {"demo": "demo", "evaluate": "evaluate", "gate": "evaluate"}
+NOUNS = ("stack", "models", "data", "quantize", "evidence", "approvals", "deploy")
+COMMANDS = {
+    "demo": "demo",
+    "simulate-engine": "simulate_engine",
+    "evaluate": "evaluate",
+    "gate": "evaluate",
+}
 """Commands without a noun, and the module that holds each."""
 
 
@@ -27,8 +33,15 @@ def build() -> typer.Typer:
     for noun in NOUNS:
         root.add_typer(importlib.import_module(f"greenlight.cli.{noun}").app, name=noun)
     for name, module in COMMANDS.items():
-        root.command(name)(getattr(importlib.import_module(f"greenlight.cli.{module}"), name))
+        root.command(name)(_command(module, name))
     return root
+
+
+def _command(module: str, name: str) -> Callable[..., None]:
+    found: Callable[..., None] = getattr(
+        importlib.import_module(f"greenlight.cli.{module}"), name.replace("-", "_")
+    )
+    return found
 
 
 def app() -> None:

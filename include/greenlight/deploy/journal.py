@@ -127,7 +127,7 @@ def progress(events: Sequence[Event]) -> Progress:
             continue
         done.add((event.step, event.subject))
         if event.step is Step.SHIFT:
-            share = int(event.subject)
+            share = int(event.detail["share"])
         if event.step is Step.ROLL_BACK:
             share, breached = 0, True
             reason = event.detail.get("reason", reason)

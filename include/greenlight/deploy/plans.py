@@ -21,6 +21,7 @@ class Wanted:
 
     `refusal`: why it may not go live (nobody approved it, its evidence is too old); `None`: it may.
     `interface_changes`: what clients would notice beside the weights, such as another tokenizer.
+    `is_baseline`: approved without evidence, as what a fleet starts with.
     """
 
     model: str
@@ -29,19 +30,22 @@ class Wanted:
     weight_bytes: int
     refusal: str | None
     interface_changes: tuple[str, ...] = ()
+    is_baseline: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
     """What is true before the rollout. `unreachable`: hosts that did not answer, with the reason.
 
-    `live_weight_bytes` belongs to `live`. `unfinished`: the id of a rollout that was left half-way.
+    `live_weight_bytes` belongs to `live`. `served_before`: digests that the fleet served once.
+    `unfinished`: the id of a rollout that was left half-way.
     """
 
     now: datetime
     live: Live | None
     live_weight_bytes: int | None
     unreachable: Mapping[str, str]
+    served_before: frozenset[str] = frozenset()
     unfinished: str | None = None
 
 
@@ -59,6 +63,12 @@ class Plan:
     refusals: tuple[str, ...]
     nothing_to_do: str | None = None
     takes_over: str | None = None
+
+    @property
+    def moves(self) -> tuple[str, ...]:
+        """What traffic is moved by, in order: shares in percent, or hosts."""
+        rolling = self.rollout.strategy == Strategy.ROLLING and not self.rollout.is_first
+        return self.hosts if rolling else tuple(str(share) for share in self.shares)
 
     @property
     def gatekeeper(self) -> str:
@@ -90,9 +100,13 @@ class Plan:
         if rollout.is_first:
             lines.append(f"send everything to {new}; nothing was live, so nothing is compared")
         elif rollout.strategy == Strategy.ROLLING:
-            lines += [f"move host {host} to {new}, and compare it with {old}" for host in self.hosts]
+            lines += [
+                f"move host {host} to {new}, and compare it with {old}" for host in self.hosts
+            ]
         else:
-            lines += [f"send {share} % to {new}, and compare it with {old}" for share in self.shares]
+            lines += [
+                f"send {share} % to {new}, and compare it with {old}" for share in self.shares
+            ]
         if not rollout.is_first:
             lines.append(f"keep {old} warm for {self.bake_s:g} s, comparing")
         lines.append(f"point alias champion at {version}")
@@ -115,7 +129,7 @@ class Plan:
             "hosts": list(self.hosts),
             "gatekeeper": self.gatekeeper,
             "others": [host for host in self.hosts if host != self.gatekeeper],
-            "shares": list(self.shares),
+            "moves": list(self.moves),
             "bake_s": self.bake_s,
             "steps": list(self.steps()),
             "refusals": list(self.refusals),
@@ -177,6 +191,11 @@ def _refusals(
         found.append(wanted.refusal)
     if world.live:
         found += [f"clients would notice: {change}" for change in wanted.interface_changes]
+    if wanted.is_baseline and world.live and wanted.digest not in world.served_before:
+        found.append(
+            "it was approved as a baseline, without evidence, which only a fleet that serves "
+            "nothing may start with; validate it with quantize_and_validate"
+        )
     found += [f"host {host} cannot be used: {why}" for host, why in world.unreachable.items()]
     rolling = settings.strategy is Strategy.ROLLING
     small = fleet.too_small_for_both(

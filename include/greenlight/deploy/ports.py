@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
+from threading import Event as StopEvent
 from typing import Protocol
 
 from greenlight.core.digest import Manifest
-from greenlight.deploy.analysis import Sample
+from greenlight.deploy.samples import Sample
 from greenlight.deploy.colours import Colour
 from greenlight.deploy.journal import Event, Rollout
 
@@ -274,5 +275,9 @@ class Prober(Protocol):
         *,
         seconds: float,
         on_sample: Callable[[Sample], None],
+        stop: StopEvent | None = None,
     ) -> None:
-        """Send the seeded load to every target for `seconds`; a sample for every request."""
+        """Send the seeded load to every target for `seconds`; a sample for every request.
+
+        Once `stop` is set nothing more is sent or waited for.
+        """

@@ -32,13 +32,11 @@ class LoadSettings(Value):
     """The seeded load of golden prompts that both colours get at the same time.
 
     `rate`: requests a second and colour. `stream_share`: the part asked as a stream; only streams
-    have a first token. `max_tokens`: of every answer. `timeout_s`: a request that takes longer has
-    failed. Arrivals are random (Poisson) and do not wait for answers.
+    have a first token. `timeout_s`: a request that takes longer has failed. Arrivals are random (Poisson) and do not wait for answers.
     """
 
     rate: Annotated[float, Field(gt=0, le=1000)] = 20.0
     stream_share: Annotated[float, Field(ge=0, le=1)] = 0.8
-    max_tokens: Annotated[int, Field(ge=1)] = 32
     timeout_s: Annotated[float, Field(gt=0)] = 60.0
     seed: int = 20260101
 

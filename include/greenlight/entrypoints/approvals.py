@@ -56,6 +56,7 @@ def record(
     by: str,
     reason: str,
     shown: Mapping[str, str] | None = None,
+    baseline: bool = False,
     registry: ModelRegistry | None = None,
     store: ApprovalStore | None = None,
     clock: Clock | None = None,
@@ -63,7 +64,8 @@ def record(
     """Keep a decision, then make the registry show it. Idempotent.
 
     `shown`: the `digest` and `evidence_digest` that the person saw; with them, a version that
-    changed meanwhile is refused. The row comes first: the registry's tags and its alias
+    changed meanwhile is refused. `baseline`: approve an imported version without evidence, as what
+    a fleet that serves nothing starts with. The row comes first: the registry's tags and its alias
     `approved` are copies that a second call writes again.
 
     Raises:
@@ -72,9 +74,11 @@ def record(
     """
     registry, store = _opened(settings, registry, store)
     found = registry.get(model, version)
-    wanted = _approval(found, decision=decision, by=by, reason=reason, clock=clock)
+    wanted = _approval(
+        found, decision=decision, by=by, reason=reason, clock=clock, baseline=baseline
+    )
     _refuse_if_changed(wanted, shown)
-    if wanted.decision is Decision.APPROVED:
+    if wanted.decision is Decision.APPROVED and not baseline:
         _require_evidence(registry, found)
     kept = _newest(store, wanted)
     if kept is None or not kept.same_as(wanted):
@@ -145,21 +149,31 @@ def standing(
     store: ApprovalStore | None = None,
     clock: Clock | None = None,
 ) -> JsonDict:
-    """Return `{"approved", "reason", "approval"}`: whether a version may go live now, and why.
+    """Return whether a version may go live now, and why.
+
+    `{"approved", "reason", "approval", "baseline"}`; `baseline`: it has no evidence, and only a
+    fleet that serves nothing may start with it.
 
     Raises:
         InputError: there is no such version, or its evidence cannot be read.
     """
     registry, store = _opened(settings, registry, store)
     found = registry.get(model, version)
-    if found.tag(Tag.EVIDENCE_DIGEST) is None:
-        return {"approved": False, "reason": "it has no evidence", "approval": None}
-    evidence = _evidence(registry, found)
+    decisions = store.approvals(model=model)
+    baseline = found.tag(Tag.EVIDENCE_DIGEST) is None
+    if baseline:
+        made = [a.decided_at for a in decisions if a.evidence_digest == found.digest]
+        if not made:
+            return _not_approved("it has no evidence, and nobody approved it as a baseline")
+        evidence_digest, created_at = found.digest, max(made)
+    else:
+        evidence = _evidence(registry, found)
+        evidence_digest, created_at = evidence.digest, evidence.created_at
     result = rules.standing(
-        store.approvals(model=model),
+        decisions,
         digest=found.digest,
-        evidence_digest=evidence.digest,
-        evidence_created_at=evidence.created_at,
+        evidence_digest=evidence_digest,
+        evidence_created_at=created_at,
         now=(clock or SystemClock()).now(),
         max_age=timedelta(days=settings.evidence_days),
     )
@@ -167,7 +181,12 @@ def standing(
         "approved": result.approved,
         "reason": result.reason,
         "approval": result.approval.to_json() if result.approval else None,
+        "baseline": baseline,
     }
+
+
+def _not_approved(reason: str) -> JsonDict:
+    return {"approved": False, "reason": reason, "approval": None, "baseline": True}
 
 
 def _opened(
@@ -179,7 +198,7 @@ def _opened(
 
 
 def _approval(
-    found: Version, *, decision: str, by: str, reason: str, clock: Clock | None
+    found: Version, *, decision: str, by: str, reason: str, clock: Clock | None, baseline: bool
 ) -> Approval:
     if decision not in set(Decision):
         raise InputError(f"decision {decision!r} is none of {', '.join(Decision)}")
@@ -188,10 +207,15 @@ def _approval(
     if decision == Decision.REJECTED and not reason.strip():
         raise InputError("a rejection needs its reason (--reason)")
     evidence_digest = found.tag(Tag.EVIDENCE_DIGEST)
-    if evidence_digest is None:
+    if baseline and evidence_digest is not None:
+        raise RefusedError(
+            f"{found.model} version {found.version} has evidence: decide on it, without --baseline"
+        )
+    if evidence_digest is None and not baseline:
         raise RefusedError(
             f"{found.model} version {found.version} has no evidence to decide on; "
-            "quantize_and_validate makes versions that have"
+            "quantize_and_validate makes versions that have. What a fleet that serves nothing "
+            "starts with is approved with --baseline"
         )
     return Approval(
         decided_at=(clock or SystemClock()).now(),
@@ -201,7 +225,7 @@ def _approval(
         model=found.model,
         version=found.version,
         digest=found.digest,
-        evidence_digest=evidence_digest,
+        evidence_digest=evidence_digest or found.digest,
     )
 
 

@@ -20,7 +20,7 @@ from greenlight.quantize.jobs import ConvertGgufSpec, Job
 from greenlight.quantize.shapes import KNOWN_ARCHITECTURES
 from greenlight.registry.description import describe_import
 from greenlight.registry.intake import IntakeReport, check_folder
-from greenlight.registry.ports import Registration, RunLog, VersionRef
+from greenlight.registry.ports import Registration, RunLog, Version, VersionRef
 from greenlight.registry.sources import Source, SourceKind, parse_source
 from greenlight.registry.tags import Tag
 
@@ -142,6 +142,26 @@ def verify_model(
     if store.has(found.digest):
         store.verify(found.digest)
     return found.ref
+
+
+def fetch_version(
+    settings: Settings, found: Version, *, registry: ModelRegistry
+) -> tuple[Path, Manifest]:
+    """Return the verified folder of a version in the store, downloaded when it isn't there.
+
+    Raises:
+        InputError: the files are not those of the version's digest.
+        ResourceError: the disk is too small.
+        UnavailableError: the registry does not answer.
+    """
+    store = open_store(settings)
+    if not store.has(found.digest):
+        settings.work.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=settings.work, prefix=".fetch-") as scratch:
+            target = Path(scratch, "model")
+            registry.download(found.model, version=found.version, target=target)
+            store.add(target)
+    return store.path(found.digest), store.verify(found.digest)
 
 
 def _check(settings: Settings, folder: Path, *, licence: str | None) -> IntakeReport:

@@ -7,17 +7,20 @@ from collections.abc import Sequence
 import pytest
 
 from greenlight.adapters.openai_client import Failure, OpenAIClient, Prompt, Reply
-from greenlight.testing.openai_server import Behaviour, FakeOpenAIServer
+from greenlight.testing.engine_simulator import EngineSimulator
+from greenlight.testing.simulation import Simulation
+
+QUICK = {"first_token_s": 0.0, "token_s": 0.0, "answers": {"hello": "a small answer"}}
 
 
 def ask(
-    behaviour: Behaviour, *prompts: Prompt, concurrency: int = 1, model: str = "fake"
-) -> tuple[list[Reply | Failure], FakeOpenAIServer]:
+    settings: dict[str, object], *prompts: Prompt, concurrency: int = 1, model: str = "simulated"
+) -> tuple[list[Reply | Failure], EngineSimulator]:
     async def run(url: str) -> list[Reply | Failure]:
         async with OpenAIClient(url, model=model, timeout_s=5) as client:
             return await client.ask_all(prompts, concurrency=concurrency)
 
-    with FakeOpenAIServer(behaviour) as server:
+    with EngineSimulator(Simulation.model_validate(QUICK | settings)) as server:
         return asyncio.run(run(server.url)), server
 
 
@@ -38,20 +41,20 @@ def the_failure(replies: Sequence[Reply | Failure]) -> str:
 
 
 def test_an_answer_carries_its_text_its_tokens_and_why_it_ended() -> None:
-    replies, _ = ask(Behaviour(answers={"hello": "good morning to you"}), prompt())
+    replies, _ = ask({"answers": {"hello": "good morning to you"}}, prompt())
     reply = the_reply(replies)
     assert (reply.text, reply.finish, reply.prompt_tokens) == ("good morning to you", "stop", 5)
     assert reply.tokens == 5  # four words and the end token
 
 
 def test_an_answer_that_hits_the_limit_says_so() -> None:
-    replies, _ = ask(Behaviour(default="one two three four"), prompt(max_tokens=2))
+    replies, _ = ask({"answers": {"hello": "one two three four"}}, prompt(max_tokens=2))
     reply = the_reply(replies)
     assert (reply.text, reply.finish, reply.tokens) == ("one two", "length", 2)
 
 
 def test_times_follow_the_servers_speed() -> None:
-    slow = Behaviour(default="a b c", first_token_s=0.2, token_s=0.1)
+    slow = {"answers": {"hello": "a b c"}, "first_token_s": 0.2, "token_s": 0.1}
     replies, _ = ask(slow, prompt())
     reply = the_reply(replies)
     assert 0.2 <= reply.ttft_s < 0.35
@@ -61,12 +64,12 @@ def test_times_follow_the_servers_speed() -> None:
 
 
 def test_the_role_that_comes_first_is_not_the_first_token() -> None:
-    replies, _ = ask(Behaviour(first_token_s=0.2), prompt())
+    replies, _ = ask({"first_token_s": 0.2}, prompt())
     assert the_reply(replies).ttft_s >= 0.2
 
 
 def test_answers_are_greedy_and_may_run_through_the_end() -> None:
-    replies, server = ask(Behaviour(default="x"), prompt(max_tokens=7, through_the_end=True))
+    replies, server = ask({"answers": {"hello": "x"}}, prompt(max_tokens=7, through_the_end=True))
     assert the_reply(replies).tokens == 7
     assert server.requests[0]["temperature"] == 0
     assert server.requests[0]["ignore_eos"] is True
@@ -74,8 +77,8 @@ def test_answers_are_greedy_and_may_run_through_the_end() -> None:
 
 def test_no_more_requests_are_in_flight_than_asked_and_answers_keep_their_order() -> None:
     prompts = [prompt(f"number {n}") for n in range(8)]
-    behaviour = Behaviour(answers={p.text: p.text for p in prompts}, first_token_s=0.05)
-    replies, server = ask(behaviour, *prompts, concurrency=3)
+    settings = {"answers": {p.text: p.text for p in prompts}, "first_token_s": 0.05}
+    replies, server = ask(settings, *prompts, concurrency=3)
     assert server.most_in_flight == 3
     texts = [reply.text for reply in replies if isinstance(reply, Reply)]
     assert texts == [p.text for p in prompts]
@@ -84,24 +87,24 @@ def test_no_more_requests_are_in_flight_than_asked_and_answers_keep_their_order(
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        ("status", "HTTP 500: .*engine is dead"),
-        ("cut", "cut after 1 pieces"),
-        ("error", "out of blocks"),
-        ("no-usage", "no usage"),
+        ({"error_rate": 1}, "HTTP 500: .*engine has failed"),
+        ({"cut_stream": 1}, "cut after 2 pieces"),
+        ({"stream_error": 1}, "Out of blocks"),
+        ({"without_usage": True}, "no usage"),
     ],
 )
-def test_a_broken_answer_is_a_failure_with_its_reason(fault: str, said: str) -> None:
-    replies, _ = ask(Behaviour.model_validate({"fault": fault}), prompt())
+def test_a_broken_answer_is_a_failure_with_its_reason(fault: dict[str, object], said: str) -> None:
+    replies, _ = ask(fault, prompt())
     assert re.search(said, the_failure(replies))
 
 
 def test_a_failure_does_not_end_the_requests_beside_it() -> None:
-    replies, _ = ask(Behaviour(fault="cut"), prompt(), prompt(), concurrency=2)
+    replies, _ = ask({"cut_stream": 1}, prompt(), prompt(), concurrency=2)
     assert [type(reply) for reply in replies] == [Failure, Failure]
 
 
 def test_an_unknown_model_is_a_failure() -> None:
-    replies, _ = ask(Behaviour(), prompt(), model="another")
+    replies, _ = ask({}, prompt(), model="another")
     assert "404" in the_failure(replies)
 
 

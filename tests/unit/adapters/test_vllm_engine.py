@@ -16,7 +16,7 @@ from greenlight.adapters.vllm_engine import (
     wait_ready,
 )
 from greenlight.core.errors import ConfigError, InputError, ResourceError, UnavailableError
-from greenlight.testing.openai_server import BEHAVIOUR_FILE, Behaviour
+from greenlight.testing.simulation import FILE, Simulation
 
 REFUSAL = (
     "(Worker pid=9) Traceback (most recent call last):\n"
@@ -33,21 +33,21 @@ VALIDATION = (
 
 @pytest.fixture
 def python(tmp_path: Path) -> Path:
-    """An interpreter that serves with the fake server whatever module it is asked to run."""
+    """An interpreter that serves with the simulator whatever module it is asked to run."""
     script = tmp_path / "python"
     script.write_text(
-        f'#!/bin/sh\nshift 2\nexec "{sys.executable}" -m greenlight.testing.openai_server "$@"\n'
+        f'#!/bin/sh\nshift 2\nexec "{sys.executable}" -m greenlight.testing.engine_simulator "$@"\n'
     )
     script.chmod(0o755)
     return script
 
 
 def engine(
-    tmp_path: Path, python: Path, behaviour: Behaviour | None = None, *, name: str = "candidate"
+    tmp_path: Path, python: Path, simulation: Simulation | None = None, *, name: str = "candidate"
 ) -> VllmEngine:
     model = tmp_path / f"model of {name}"
     model.mkdir()
-    (model / BEHAVIOUR_FILE).write_text((behaviour or Behaviour()).model_dump_json())
+    (model / FILE).write_text((simulation or Simulation()).model_dump_json())
     return VllmEngine(
         python,
         model=model,
@@ -103,7 +103,7 @@ def test_a_death_is_the_error_that_says_what_to_do(
     tmp_path: Path, python: Path, death: str, error: type[Exception], said: str
 ) -> None:
     with (
-        engine(tmp_path, python, Behaviour(death=death)) as served,
+        engine(tmp_path, python, Simulation(death=death)) as served,
         pytest.raises(error, match=said),
     ):
         wait_ready([served], timeout_s=30)
@@ -111,7 +111,7 @@ def test_a_death_is_the_error_that_says_what_to_do(
 
 def test_an_engine_that_never_gets_ready_is_given_up(tmp_path: Path, python: Path) -> None:
     with (
-        engine(tmp_path, python, Behaviour(never_ready=True)) as served,
+        engine(tmp_path, python, Simulation(never_ready=True)) as served,
         pytest.raises(UnavailableError, match="not ready after 1 s"),
     ):
         wait_ready([served], timeout_s=1)
@@ -119,14 +119,14 @@ def test_an_engine_that_never_gets_ready_is_given_up(tmp_path: Path, python: Pat
 
 def test_another_server_on_the_port_is_not_taken_for_ours(tmp_path: Path, python: Path) -> None:
     with (
-        engine(tmp_path, python, Behaviour(strange=True)) as served,
+        engine(tmp_path, python, Simulation(strange=True)) as served,
         pytest.raises(UnavailableError, match="another server took the port"),
     ):
         wait_ready([served], timeout_s=30)
 
 
 def test_an_engine_that_ended_has_no_memory_to_report(tmp_path: Path, python: Path) -> None:
-    with engine(tmp_path, python, Behaviour(death="gone")) as served:
+    with engine(tmp_path, python, Simulation(death="gone")) as served:
         deadline = time.monotonic() + 20
         while psutil.Process().children() and time.monotonic() < deadline:
             try:

@@ -208,3 +208,20 @@ def test_decisions_are_listed(settings, store, tmp_path):
     (listed,) = approvals.list_approvals(settings, model="smollm2", store=store)
     assert listed["decided_by"] == "ana"
     assert approvals.list_approvals(settings, model="other", store=store) == []
+
+
+def test_a_version_without_evidence_is_approved_as_a_baseline_only(settings, store, tmp_path):
+    registry, parent, _ = world(tmp_path)
+    with pytest.raises(RefusedError, match="--baseline"):
+        record(settings, registry, store, parent)
+    assert standing(settings, registry, store, parent)["approved"] is False
+    record(settings, registry, store, parent, baseline=True)
+    found = standing(settings, registry, store, parent)
+    assert (found["approved"], found["baseline"]) == (True, True)
+
+
+def test_a_version_with_evidence_is_no_baseline(settings, store, tmp_path):
+    registry, _, candidate = world(tmp_path)
+    with pytest.raises(RefusedError, match="has evidence"):
+        record(settings, registry, store, candidate, baseline=True)
+    assert store.kept == []

@@ -1,0 +1,1 @@
+"""HAProxy as the fleet's router: changed through its runtime API only, never reloaded."""

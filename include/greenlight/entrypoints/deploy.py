@@ -1,0 +1,321 @@
+"""Plan a rollout, run it, look at it, go back: for `greenlight deploy` and for the DAG."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from greenlight.core.digest import Manifest, short
+from greenlight.core.errors import (
+    GateError,
+    GreenlightError,
+    InputError,
+    RefusedError,
+    UnavailableError,
+)
+from greenlight.core.settings import Settings, load_settings
+from greenlight.core.types import JsonDict
+from greenlight.deploy.journal import Live, Outcome, Progress, Rollout, live, progress, unfinished
+from greenlight.deploy.plans import Plan, Wanted, World, plan_rollout
+from greenlight.deploy.request import DeployRequest, parse_deploy_request
+from greenlight.deploy.rollout_file import RolloutSettings, load_rollout
+from greenlight.entrypoints.rollout_hold import held
+from greenlight.entrypoints.rollout_steps import Steps
+from greenlight.quantize.interface import compare_interface
+
+if TYPE_CHECKING:
+    from greenlight.entrypoints.rollout_tools import Tools
+
+log = logging.getLogger(__name__)
+
+OnStep = Callable[[str], None]
+History = list[tuple[Rollout, Progress]]
+
+
+class Deploy:
+    """One fleet and everything that happens to it."""
+
+    def __init__(self, tools: Tools, *, rollout_file: Path) -> None:
+        self.tools = tools
+        self.steps = Steps(tools)
+        self._rollout_file = rollout_file
+
+    def plan(self, request: DeployRequest, *, rollout_id: str, by: str) -> Plan:
+        """Find out what would be done; nothing is changed anywhere.
+
+        Raises:
+            InputError: there is no such version.
+            ConfigError: the rollout file is wrong, or lacks the name.
+        """
+        settings = load_rollout(self._rollout_file, request.rollout)
+        history = self._history()
+        fleet = self.tools.fleet
+        now_live = live(history)
+        wanted, bytes_live = self._wanted(request, now_live)
+        left = unfinished(history)
+        world = World(
+            now=self.tools.clock.now(),
+            live=now_live,
+            live_weight_bytes=bytes_live,
+            unreachable=self._unreachable(),
+            served_before=frozenset(r.digest for r, p in history if p.outcome is Outcome.LIVE),
+            unfinished=None if left is None or left.id == rollout_id else left.id,
+        )
+        plan = plan_rollout(
+            rollout_id,
+            fleet=fleet,
+            settings=settings,
+            wanted=wanted,
+            world=world,
+            by=by,
+            request={},
+        )
+        return replace(plan, rollout=replace(plan.rollout, request=_kept(request, settings, plan)))
+
+    def begin(self, request: DeployRequest, *, rollout_id: str, by: str) -> JsonDict:
+        """Refuse, or take the lease and open the rollout; one of this id goes on as it is.
+
+        Raises:
+            RefusedError: the version may not go live, a host is away, or somebody else deploys;
+                nothing was changed anywhere.
+        """
+        history = {r.id: r for r, _ in self._history()}
+        if rollout_id not in history:
+            self.steps.recover(self.tools.fleet.name, by=rollout_id)
+            plan = self.plan(request, rollout_id=rollout_id, by=by)
+            plan.require_possible()
+            if plan.nothing_to_do:
+                return plan.to_json()
+            self._open(plan)
+        with held(self.tools, rollout_id) as hold:
+            kept = hold.rollout.request
+        return kept["plan"] | {"nothing_to_do": None}
+
+    def run(
+        self, request: DeployRequest, *, rollout_id: str, by: str, on_step: OnStep = log.info
+    ) -> JsonDict:
+        """Do the whole rollout in this process; whatever goes wrong, the old colour serves.
+
+        Raises:
+            RefusedError: as `begin`.
+            GateError: green was worse, or could not be judged; the old version serves everybody.
+            UnavailableError: something did not answer; the old version serves everybody.
+        """
+        plan = self.begin(request, rollout_id=rollout_id, by=by)
+        if plan["nothing_to_do"]:
+            on_step(plan["nothing_to_do"])
+            return plan | {"outcome": str(Outcome.LIVE)}
+        try:
+            self._forward(plan, rollout_id, on_step)
+        except GreenlightError as error:
+            on_step(f"going back: {error}")
+            self.steps.roll_back(rollout_id, reason=str(error))
+            raise
+        return self.steps.outcome(rollout_id)
+
+    def go_back(self, *, reason: str) -> JsonDict:
+        """Make the version before serve again.
+
+        While a rollout is on its way (its bake too) that is a change of weights. After its end the
+        old engines are gone, and a person deploys the version before.
+
+        Raises:
+            RefusedError: no rollout is on its way; the message says what to deploy.
+        """
+        history = self._history()
+        running = unfinished(history)
+        if running is not None:
+            return self.steps.roll_back(running.id, reason=reason)
+        now = live(history)
+        before = live([h for h in history if now and h[0].id != now.rollout_id])
+        if now is None or before is None:
+            raise RefusedError(f"fleet {self.tools.fleet.name} has nothing to go back to")
+        raise RefusedError(
+            f"no rollout is on its way on fleet {self.tools.fleet.name}: version {now.version} "
+            f"serves alone. Deploy the one before: greenlight deploy run {self.tools.fleet.name} "
+            f"--version {before.version} --rollout fast"
+        )
+
+    def status(self) -> JsonDict:
+        """Return what is live, who holds the lease, the running rollout, router and engines."""
+        history = self._history()
+        now, running = live(history), unfinished(history)
+        lease = self.tools.leases.current(self.tools.fleet.name)
+        return {
+            "fleet": self.tools.fleet.name,
+            "model": self.tools.fleet.model,
+            "live": None if now is None else {
+                "version": now.version, "digest": now.digest, "colour": str(now.colour),
+            },
+            "rollout": None if running is None else self.steps.outcome(running.id),
+            "lease": None if lease is None else {
+                "holder": lease.holder, "fence": lease.fence,
+                "taken_at": lease.taken_at.isoformat(timespec="seconds"),
+            },
+            "servers": self._servers(),
+        }  # fmt: skip
+
+    def history(self) -> list[JsonDict]:
+        """Return every rollout of the fleet, oldest first."""
+        return [self.steps.outcome(rollout.id) for rollout, _ in self._history()]
+
+    def _forward(self, plan: JsonDict, rollout_id: str, on_step: OnStep) -> None:
+        on_step(f"prepare host {plan['gatekeeper']}, which proves the version")
+        self.steps.prepare(rollout_id, plan["gatekeeper"])
+        if plan["others"]:
+            on_step(f"prepare {len(plan['others'])} more hosts side by side")
+            with ThreadPoolExecutor(len(plan["others"])) as pool:
+                list(pool.map(lambda host: self.steps.prepare(rollout_id, host), plan["others"]))
+        on_step("smoke test and warm-up")
+        self.steps.smoke(rollout_id)
+        for move in plan["moves"]:
+            on_step(f"move to {move}{' %' if move.isdigit() else ''}, and compare")
+            self.steps.move(rollout_id, move)
+        on_step(f"bake for {plan['bake_s']:g} s, the old colour warm")
+        self.steps.bake(rollout_id)
+        on_step(f"version {plan['version']} becomes the champion; the old colour drains")
+        self.steps.promote(rollout_id)
+        self.steps.retire(rollout_id)
+
+    def _open(self, plan: Plan) -> None:
+        """Take the lease first: of two that begin at once, one is refused before it is written."""
+        fleet = self.tools.fleet.name
+        lease_s = RolloutSettings.model_validate(plan.rollout.request["settings"]).lease_s
+        self.tools.leases.acquire(fleet, holder=plan.rollout.id, ttl_s=lease_s)
+        self.tools.journal.open_rollout(plan.rollout)
+
+    def _wanted(self, request: DeployRequest, now: Live | None) -> tuple[Wanted, int | None]:
+        from greenlight.entrypoints.rollout_tools import require_version
+
+        models, model = self.tools.models, self.tools.fleet.model
+        version = require_version(models.registry, model, request.version)
+        folder = models.folder(model, version)
+        standing = models.standing(model, version)
+        changes: tuple[str, ...] = ()
+        bytes_live = None
+        if now is not None:
+            before = models.folder(model, now.version)
+            bytes_live = _weight_bytes(before.manifest)
+            found = compare_interface(before.path, folder.path)
+            changes = () if request.allow_interface_change else tuple(str(d) for d in found)
+        refusal = None if standing["approved"] else f"it is not approved: {standing['reason']}"
+        wanted = Wanted(
+            model=model,
+            version=version,
+            digest=folder.manifest.digest,
+            weight_bytes=_weight_bytes(folder.manifest),
+            refusal=refusal,
+            interface_changes=changes,
+            is_baseline=bool(standing.get("baseline")),
+        )
+        return wanted, bytes_live
+
+    def _unreachable(self) -> dict[str, str]:
+        def ask(host: str) -> str | None:
+            try:
+                self.tools.hosts[host].ping()
+            except GreenlightError as error:
+                return str(error)
+            return None
+
+        with ThreadPoolExecutor(len(self.tools.hosts)) as pool:
+            answers = dict(zip(self.tools.hosts, pool.map(ask, self.tools.hosts), strict=True))
+        return {host: why for host, why in answers.items() if why is not None}
+
+    def _servers(self) -> list[JsonDict]:
+        try:
+            servers = self.tools.router.state().servers
+        except UnavailableError as error:
+            return [{"error": str(error)}]
+        return [
+            {
+                "host": s.host, "colour": str(s.colour), "mode": str(s.mode), "weight": s.weight,
+                "up": s.up, "sessions": s.sessions, "requests": s.requests, "errors": s.errors,
+            }
+            for s in servers
+        ]  # fmt: skip
+
+    def _history(self) -> History:
+        journal = self.tools.journal
+        return [
+            (rollout, progress(journal.events(rollout.id)))
+            for rollout in journal.rollouts(self.tools.fleet.name)
+        ]
+
+
+def open_deploy(fleet: str, *, settings: Settings | None = None) -> Deploy:
+    """Open a fleet for this machine's settings.
+
+    Raises:
+        ConfigError: the fleet file is wrong, or lacks the fleet.
+        RefusedError: no database or registry is configured, and the embedded stack is not up.
+    """
+    from greenlight.entrypoints.rollout_tools import open_tools
+
+    settings = settings or load_settings()
+    return Deploy(open_tools(settings, fleet), rollout_file=settings.config_file("rollout"))
+
+
+def begin(params: JsonDict, *, rollout_id: str, by: str) -> JsonDict:
+    """Begin what the DAG's form asks for.
+
+    Raises:
+        InputError: a parameter is unknown or not allowed.
+    """
+    request = parse_deploy_request(params)
+    return open_deploy(request.fleet).begin(request, rollout_id=rollout_id, by=by)
+
+
+def step(plan: JsonDict, name: str, *arguments: str) -> JsonDict:
+    """Do one step of `Steps` for the rollout of a plan; `{"skipped": …}` when it has nothing to do.
+
+    A step that returns nothing returns `{}`.
+    """
+    if plan["nothing_to_do"]:
+        return {"skipped": plan["nothing_to_do"]}
+    made: JsonDict | None = getattr(open_deploy(plan["fleet"]).steps, name)(
+        plan["rollout_id"], *arguments
+    )
+    return made or {}
+
+
+def finish(plan: JsonDict | None) -> JsonDict:
+    """Return how the rollout ended.
+
+    Raises:
+        GateError: it went back; the message says why.
+        RefusedError: it never began.
+    """
+    if plan is None:
+        raise RefusedError("the rollout was refused; the last line of `begin` says why")
+    if plan["nothing_to_do"]:
+        log.info("%s", plan["nothing_to_do"])
+        return plan
+    ended = open_deploy(plan["fleet"]).steps.outcome(plan["rollout_id"])
+    if ended["outcome"] != Outcome.LIVE:
+        raise GateError(
+            f"{ended['model']} version {ended['version']} ({short(ended['digest'])}) is not live: "
+            f"{ended['outcome'] or 'unfinished'}: {ended['reason']}"
+        )
+    return ended
+
+
+def _kept(request: DeployRequest, settings: RolloutSettings, plan: Plan) -> JsonDict:
+    """Return what a retry must find again, whatever the configuration says by then."""
+    return {
+        "request": request.model_dump(mode="json"),
+        "settings": settings.model_dump(mode="json"),
+        "moves": list(plan.moves),
+        "plan": plan.to_json(),
+    }
+
+
+def _weight_bytes(manifest: Manifest) -> int:
+    found = sum(f.size for f in manifest.files if f.path.endswith(".safetensors"))
+    if found == 0:
+        raise InputError(f"model {short(manifest.digest)} has no safetensors files")
+    return found

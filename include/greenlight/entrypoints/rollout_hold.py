@@ -1,0 +1,144 @@
+"""Carry on one rollout: under the lease, every step written before and after."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from greenlight.core.errors import GreenlightError, PermanentError, RefusedError
+from greenlight.core.types import JsonDict
+from greenlight.deploy.colours import Colour
+from greenlight.deploy.journal import Event, Outcome, Phase, Progress, Rollout, Step, progress
+from greenlight.deploy.rollout_file import RolloutSettings, Strategy
+from greenlight.entrypoints.lease_keeper import LeaseKeeper
+
+if TYPE_CHECKING:
+    from greenlight.entrypoints.rollout_tools import Tools
+
+log = logging.getLogger(__name__)
+
+BACK = (Step.ROLL_BACK, Step.CLEAN_UP)
+"""Steps that are tried again until they succeed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """A rollout that this process may carry on, and the lease that says so."""
+
+    tools: Tools
+    rollout: Rollout
+    settings: RolloutSettings
+    keeper: LeaseKeeper
+
+    @property
+    def new(self) -> Colour:
+        """The colour that the version goes to."""
+        return self.rollout.colour
+
+    @property
+    def old(self) -> Colour:
+        """The colour that is live, if any."""
+        return self.rollout.colour.other
+
+    @property
+    def fence(self) -> int:
+        """The number that every change carries."""
+        return self.keeper.fence
+
+    @property
+    def host_by_host(self) -> bool:
+        """Whether hosts are exchanged one after the other, each without both colours."""
+        return self.settings.strategy is Strategy.ROLLING and not self.rollout.is_first
+
+    def progress(self) -> Progress:
+        """Return what the journal says now."""
+        return progress(self.tools.journal.events(self.rollout.id))
+
+    def do(
+        self,
+        step: Step,
+        subject: str,
+        action: Callable[[], JsonDict],
+        *,
+        reason: str | None = None,
+    ) -> None:
+        """Do a step once: written to the journal before and after; done before is not repeated.
+
+        A permanent error is written too: from then on the rollout only goes back.
+        """
+        if self.progress().has(step, subject):
+            log.info("rollout %s: %s %s is done already", self.rollout.id, step, subject)
+            return
+        told: JsonDict = {} if reason is None else {"reason": reason}
+        self._write(step, Phase.BEGAN, subject, told)
+        try:
+            detail = action()
+        except PermanentError as error:
+            if step not in BACK:
+                self._write_failure(step, subject, error)
+            raise
+        self._write(step, Phase.DONE, subject, detail | told)
+        log.info("rollout %s: %s %s done", self.rollout.id, step, subject)
+
+    def finish(self, outcome: Outcome, reason: str) -> None:
+        """Write how it ended, and give the lease back."""
+        detail: JsonDict = {"outcome": str(outcome), "reason": reason}
+        self.do(Step.FINISH, "", lambda: detail)
+        self.tools.leases.release(self.keeper.lease)
+        log.info("rollout %s: %s: %s", self.rollout.id, outcome, reason)
+
+    def require_forward(self) -> None:
+        """Return while the rollout goes on.
+
+        Raises:
+            RefusedError: it has ended, or is going back.
+        """
+        made = self.progress()
+        if made.outcome is not None or made.breached:
+            raise RefusedError(
+                f"rollout {self.rollout.id} does not go on: "
+                f"{made.outcome or 'it is going back'} ({made.reason})"
+            )
+
+    def _write_failure(self, step: Step, subject: str, error: GreenlightError) -> None:
+        """Note why a step failed, unless the lease is lost: then it isn't ours to write."""
+        try:
+            self._write(step, Phase.FAILED, subject, {"reason": str(error)})
+        except RefusedError as refused:
+            log.warning("rollout %s: the failure is not noted: %s", self.rollout.id, refused)
+
+    def _write(self, step: Step, phase: Phase, subject: str, detail: JsonDict) -> None:
+        self.keeper.check()
+        self.tools.journal.append(
+            Event(
+                rollout_id=self.rollout.id,
+                at=self.tools.clock.now(),
+                step=step,
+                phase=phase,
+                subject=subject,
+                fence=self.fence,
+                detail=detail,
+            )
+        )
+
+
+@contextmanager
+def held(tools: Tools, rollout_id: str, *, side_by_side: bool = False) -> Iterator[Hold]:
+    """Take the lease of a rollout's fleet and keep it alive inside the block.
+
+    With `side_by_side` the lease's fence stays: for work on several hosts at once that doesn't
+    touch the router. Otherwise it rises, and whatever an earlier attempt still does is refused.
+
+    Raises:
+        RefusedError: another rollout holds it; the message says which and since when.
+        InputError: there is no such rollout.
+    """
+    rollout = tools.journal.rollout(rollout_id)
+    settings = RolloutSettings.model_validate(rollout.request["settings"])
+    take = tools.leases.join if side_by_side else tools.leases.acquire
+    lease = take(rollout.fleet, holder=rollout.id, ttl_s=settings.lease_s)
+    with LeaseKeeper(tools.leases, lease, ttl_s=settings.lease_s) as keeper:
+        yield Hold(tools=tools, rollout=rollout, settings=settings, keeper=keeper)

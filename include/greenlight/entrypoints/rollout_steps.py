@@ -1,0 +1,246 @@
+"""The steps of a rollout: what the DAG's tasks and `greenlight deploy` call.
+
+Each is idempotent and written to the journal before and after, so a retry after a crash goes on
+where the killed one stopped. Each takes the lease anew, with a higher fence: whatever still runs of
+an earlier attempt is refused by the journal and by the router from then on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from greenlight.core.errors import RefusedError, UnavailableError
+from greenlight.core.types import JsonDict
+from greenlight.deploy.journal import Outcome, Progress, Step, progress, unfinished
+from greenlight.deploy.ports import EngineState, ModelFolder
+from greenlight.entrypoints import rollout_engines as engines
+from greenlight.entrypoints.rollout_hold import Hold, held
+from greenlight.entrypoints.rollout_watch import Watch
+from greenlight.registry.tags import Alias
+
+if TYPE_CHECKING:
+    from greenlight.entrypoints.rollout_tools import Tools
+
+log = logging.getLogger(__name__)
+
+
+class Steps:
+    """One fleet's rollouts. Every method but `outcome` takes the fleet's lease."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+
+    def prepare(self, rollout_id: str, host: str) -> None:
+        """Bring the model to a host, start the idle colour there, wait until it is ready.
+
+        For `rolling`, only the model is brought: the host has no room for a second engine yet.
+
+        Raises:
+            GateError: the engine ended while it started.
+            InputError: a file on the host is damaged.
+            RefusedError: the engine serves another digest than it was given.
+            UnavailableError: the host does not answer, or the engine is not ready in time.
+        """
+        with held(self._tools, rollout_id, side_by_side=True) as hold:
+            hold.require_forward()
+            hold.do(Step.PREPARE, host, lambda: self._prepare(hold, host))
+
+    def smoke(self, rollout_id: str) -> None:
+        """Ask every new engine golden prompts one by one, then warm them up.
+
+        Raises:
+            GateError: an engine answers otherwise than the evidence recorded, or not at all.
+        """
+        with held(self._tools, rollout_id) as hold:
+            hold.require_forward()
+            if not hold.host_by_host:  # else there is no engine yet: `move` does it, host by host
+                hosts = list(self._tools.hosts)
+                hold.do(Step.SMOKE, "", lambda: self._smoke(hold, hosts))
+                hold.do(Step.WARM_UP, "", Watch(hold, go_back=self._go_back).warm_up)
+
+    def move(self, rollout_id: str, subject: str) -> JsonDict:
+        """Shift traffic, and compare the colours until green is proven; on a breach go back.
+
+        `subject`: a share in percent; with `rolling`, a host. Returns `{"done": subject}`, or
+        `{"skipped": reason}` when the rollout is going back already.
+
+        Raises:
+            GateError: a metric broke its limit, or could not be judged in time; everything is back
+                on the old colour.
+            UnavailableError: an earlier move is not done yet.
+        """
+        made = self._progress(rollout_id)
+        if made.breached or made.outcome:
+            return {"skipped": made.reason or str(made.outcome)}
+        with held(self._tools, rollout_id) as hold:
+            self._require_earlier_moves(hold, subject)
+            if hold.host_by_host:
+                hold.do(Step.SHIFT, subject, lambda: self._exchange(hold, subject))
+            else:
+                hold.do(Step.SHIFT, subject, lambda: self._shift(hold, int(subject)))
+            watch = Watch(hold, go_back=self._go_back)
+            hold.do(Step.ANALYSE, subject, lambda: watch.compare(subject))
+        return {"done": subject}
+
+    def bake(self, rollout_id: str) -> None:
+        """Keep the old colour warm and go on comparing, for the bake time.
+
+        Raises:
+            GateError: as `move`.
+        """
+        with held(self._tools, rollout_id) as hold:
+            hold.require_forward()
+            if not hold.rollout.is_first and not hold.host_by_host:
+                hold.do(Step.BAKE, "", Watch(hold, go_back=self._go_back).bake)
+
+    def promote(self, rollout_id: str) -> None:
+        """Point the alias `champion` at the version."""
+        with held(self._tools, rollout_id) as hold:
+            hold.require_forward()
+            hold.do(Step.PROMOTE, "", lambda: self._point_champion_at(hold, hold.rollout.version))
+
+    def retire(self, rollout_id: str) -> JsonDict:
+        """Drain the old colour until its streams end, stop it, and end the rollout."""
+        if self._progress(rollout_id).outcome is None:
+            with held(self._tools, rollout_id) as hold:
+                hold.require_forward()
+                if not hold.rollout.is_first:
+                    hold.do(Step.RETIRE, "", lambda: engines.retire(hold, hold.old))
+                hold.finish(Outcome.LIVE, f"version {hold.rollout.version} serves everybody")
+        return self.outcome(rollout_id)
+
+    def roll_back(self, rollout_id: str, reason: str = "a step failed") -> JsonDict:
+        """Make the old colour serve everybody, stop the new one, and end the rollout.
+
+        A rollout that has ended stays as it ended. Taking the lease shuts out whoever carries the
+        rollout on at the moment.
+        """
+        made = self._progress(rollout_id)
+        if made.outcome is None:
+            with held(self._tools, rollout_id) as hold:
+                why = made.reason or reason
+                self._go_back(hold, why)
+                hold.do(Step.CLEAN_UP, "", lambda: self._clean_up(hold))
+                hold.finish(Outcome.ROLLED_BACK, why)
+        return self.outcome(rollout_id)
+
+    def recover(self, fleet: str, *, by: str) -> None:
+        """Bring a rollout that was left unfinished to its end: forward if it was promoted.
+
+        Raises:
+            RefusedError: it is not left: its lease is alive.
+        """
+        rollouts = self._tools.journal.rollouts(fleet)
+        left = unfinished([(r, self._progress(r.id)) for r in rollouts])
+        if left is None or left.id == by:
+            return
+        if lease := self._tools.leases.current(fleet):
+            raise RefusedError(
+                f"fleet {fleet} is being changed by {lease.holder} since "
+                f"{lease.taken_at.isoformat(timespec='seconds')}"
+            )
+        log.warning("rollout %s was left unfinished; %s brings it to its end", left.id, by)
+        if self._progress(left.id).has(Step.PROMOTE):
+            self.retire(left.id)
+        else:
+            self.roll_back(left.id, reason=f"left unfinished; {by} took over")
+
+    def outcome(self, rollout_id: str) -> JsonDict:
+        """Return how a rollout stands: `{"rollout_id", "outcome", "reason", "share", …}`."""
+        rollout, made = self._tools.journal.rollout(rollout_id), self._progress(rollout_id)
+        return {
+            "rollout_id": rollout.id,
+            "fleet": rollout.fleet,
+            "model": rollout.model,
+            "version": rollout.version,
+            "digest": rollout.digest,
+            "colour": str(rollout.colour),
+            "strategy": rollout.strategy,
+            "started_at": rollout.started_at.isoformat(timespec="seconds"),
+            "started_by": rollout.started_by,
+            "share": made.share,
+            "outcome": None if made.outcome is None else str(made.outcome),
+            "reason": made.reason,
+        }
+
+    def _prepare(self, hold: Hold, host: str) -> JsonDict:
+        model = self._model(hold, hold.rollout.version)
+        self._tools.hosts[host].put_model(model)
+        if hold.host_by_host:
+            return {"digest": model.manifest.digest}
+        return engines.start(hold, host, hold.new, model)
+
+    def _smoke(self, hold: Hold, hosts: Sequence[str]) -> JsonDict:
+        targets = zip(self._tools.hosts, self._tools.targets([hold.new]), strict=True)
+        golden = self._tools.models.golden(hold.rollout.model, hold.rollout.version)
+        asked = [(host, target) for host, target in targets if host in hosts]
+        return self._tools.smoke_test(asked, golden, at_most=hold.settings.smoke_prompts)
+
+    def _shift(self, hold: Hold, share: int) -> JsonDict:
+        engines.open_to_router(hold, hold.new, list(self._tools.hosts))
+        shares = {hold.new: share, hold.old: 100 - share}
+        self._tools.router.shift(shares, fence=hold.fence)
+        return {"share": share}
+
+    def _exchange(self, hold: Hold, host: str) -> JsonDict:
+        model = self._model(hold, hold.rollout.version)
+        detail = engines.exchange(hold, host, hold.new, model)
+        hosts = hold.rollout.request["moves"]
+        share = round(100 * (hosts.index(host) + 1) / len(hosts))
+        return detail | self._smoke(hold, [host]) | {"share": share}
+
+    def _go_back(self, hold: Hold, reason: str) -> None:
+        """Send everything to the old colour at once; without a journal too, when it's away."""
+
+        def back() -> JsonDict:
+            if hold.host_by_host:
+                self._restore_hosts(hold)
+            elif not hold.rollout.is_first:
+                self._tools.router.shift({hold.old: 100, hold.new: 0}, fence=hold.fence)
+            return {"share": 0}
+
+        try:
+            hold.do(Step.ROLL_BACK, "", back, reason=reason)
+        except UnavailableError:
+            back()
+            raise
+
+    def _restore_hosts(self, hold: Hold) -> None:
+        """Bring the old engine back to every host that was exchanged, one after the other."""
+        assert hold.rollout.previous_version is not None
+        model = self._model(hold, hold.rollout.previous_version)
+        for host, runner in self._tools.hosts.items():
+            if runner.status(hold.old).state is not EngineState.READY:
+                engines.exchange(hold, host, hold.old, model)
+
+    def _clean_up(self, hold: Hold) -> JsonDict:
+        """Make the rest true again: the alias, and no engine of the new colour."""
+        previous, model = hold.rollout.previous_version, hold.rollout.model
+        champion = self._tools.models.registry.find(model, tags={}, alias=Alias.CHAMPION)
+        if champion and champion.version == hold.rollout.version:
+            if previous is not None:
+                self._point_champion_at(hold, previous)
+            else:
+                self._tools.models.registry.remove_alias(model, alias=Alias.CHAMPION)
+        return engines.retire(hold, hold.new)
+
+    def _point_champion_at(self, hold: Hold, version: int) -> JsonDict:
+        registry = self._tools.models.registry
+        registry.set_alias(hold.rollout.model, alias=Alias.CHAMPION, version=version)
+        return {"alias": str(Alias.CHAMPION), "version": version}
+
+    def _require_earlier_moves(self, hold: Hold, subject: str) -> None:
+        made = hold.progress()
+        for earlier in hold.rollout.request["moves"]:
+            if earlier == subject:
+                return
+            if not made.has(Step.ANALYSE, earlier):
+                raise UnavailableError(f"move {earlier} comes before {subject} and is not done")
+
+    def _model(self, hold: Hold, version: int) -> ModelFolder:
+        return self._tools.models.folder(hold.rollout.model, version)
+
+    def _progress(self, rollout_id: str) -> Progress:
+        return progress(self._tools.journal.events(rollout_id))

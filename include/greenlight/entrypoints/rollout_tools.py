@@ -1,0 +1,189 @@
+"""What a rollout works with: hosts, router, database, registry; opened from the settings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from greenlight.adapters.load_plan import GoldenPrompt
+from greenlight.core.clock import Clock, SystemClock
+from greenlight.core.digest import short
+from greenlight.core.errors import InputError
+from greenlight.core.settings import Settings
+from greenlight.core.types import JsonDict
+from greenlight.deploy.colours import Colour
+from greenlight.deploy.fleet import Fleet, load_fleet
+from greenlight.deploy.ports import (
+    HostRunner,
+    JournalStore,
+    LeaseStore,
+    ModelFolder,
+    Prober,
+    Router,
+    Target,
+)
+from greenlight.deploy.rollout_file import LoadSettings
+
+if TYPE_CHECKING:
+    from greenlight.registry.ports import ModelRegistry
+
+OpenProber = Callable[[Sequence[GoldenPrompt], LoadSettings], Prober]
+
+
+class SmokeTest(Protocol):
+    """Asks engines (host, target) golden prompts; raises `GateError` when one answers wrongly."""
+
+    def __call__(
+        self,
+        targets: Sequence[tuple[str, Target]],
+        golden: Sequence[GoldenPrompt],
+        *,
+        at_most: int,
+    ) -> JsonDict:
+        """Return how many answers agreed."""
+
+
+class Models:
+    """Versions as folders on this machine, with what their evidence recorded."""
+
+    def __init__(self, settings: Settings, registry: ModelRegistry) -> None:
+        self._settings, self._registry = settings, registry
+
+    @property
+    def registry(self) -> ModelRegistry:
+        """The registry itself."""
+        return self._registry
+
+    def folder(self, model: str, version: int) -> ModelFolder:
+        """Return the verified folder of a version, fetched from the registry when it isn't here.
+
+        Raises:
+            InputError: there is no such version, or its files are not what its digest says.
+        """
+        from greenlight.entrypoints.models import fetch_version
+
+        found = self._registry.get(model, version)
+        path, manifest = fetch_version(self._settings, found, registry=self._registry)
+        return ModelFolder(name=model, path=path, manifest=manifest)
+
+    def golden(self, model: str, version: int) -> tuple[GoldenPrompt, ...]:
+        """Return the prompts whose answers the version's evidence holds; none: no evidence."""
+        from greenlight.entrypoints.evidence import show_evidence
+        from greenlight.registry.tags import Tag
+
+        if self._registry.get(model, version).tag(Tag.EVIDENCE_DIGEST) is None:
+            return ()
+        evidence = show_evidence(self._settings, model, version, registry=self._registry)
+        return tuple(
+            GoldenPrompt(
+                id=number,
+                text=entry["prompt"],
+                max_tokens=entry["max_tokens"],
+                expected=entry["text"],
+            )
+            for number, entry in enumerate(evidence["golden"])
+        )
+
+    def standing(self, model: str, version: int) -> JsonDict:
+        """Return whether a version may go live now: `{"approved", "reason", …}`."""
+        from greenlight.entrypoints import approvals
+
+        return approvals.standing(
+            self._settings, model=model, version=version, registry=self._registry
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """Everything that a rollout acts through. Each part can be a fake."""
+
+    fleet: Fleet
+    hosts: Mapping[str, HostRunner]
+    router: Router
+    leases: LeaseStore
+    journal: JournalStore
+    models: Models
+    open_prober: OpenProber
+    smoke_test: SmokeTest
+    clock: Clock = SystemClock()  # noqa: RUF009 - stateless
+    sleep: Callable[[float], None] = time.sleep
+
+    def targets(self, colours: Sequence[Colour]) -> tuple[Target, ...]:
+        """Return every engine of these colours."""
+        return tuple(
+            Target(
+                colour=colour,
+                url=f"http://{host.address}:{host.slots.of(colour).port}",
+                model=self.fleet.model,
+            )
+            for colour in colours
+            for host in self.fleet.hosts
+        )
+
+
+def open_tools(settings: Settings, fleet_name: str, *, clock: Clock | None = None) -> Tools:
+    """Open everything for one fleet; the router is started when it does not run.
+
+    Raises:
+        ConfigError: the fleet file is wrong, or lacks the fleet.
+        RefusedError: no database or registry is configured, and the embedded stack is not up.
+    """
+    from greenlight.adapters.database import open_engine
+    from greenlight.adapters.haproxy import open_router
+    from greenlight.adapters.hosts import open_host
+    from greenlight.adapters.rollout_store import DatabaseJournal, DatabaseLeases
+    from greenlight.entrypoints import stack
+    from greenlight.entrypoints.models import open_registry
+    from greenlight.entrypoints.rollout_smoke import smoke_test
+
+    fleet = load_fleet(settings.config_file("fleet"), fleet_name)
+    engine = open_engine(settings.database_url or stack.addresses(settings).database_url)
+    registry = open_registry(settings)
+    return Tools(
+        fleet=fleet,
+        hosts={host.name: open_host(host, fleet.engine, settings=settings) for host in fleet.hosts},
+        router=open_router(fleet, settings=settings),
+        leases=DatabaseLeases(engine),
+        journal=DatabaseJournal(engine),
+        models=Models(settings, registry),
+        open_prober=open_load,
+        smoke_test=smoke_test,
+        clock=clock or SystemClock(),
+    )
+
+
+def open_load(prompts: Sequence[GoldenPrompt], settings: LoadSettings) -> Prober:
+    """Return the seeded load of a rollout; `settings.rate` is that of each engine."""
+    from greenlight.adapters.load import OpenLoopLoad
+    from greenlight.adapters.load_plan import LoadPlan
+
+    return OpenLoopLoad(
+        LoadPlan(
+            rate=settings.rate,
+            prompts=tuple(prompts),
+            seed=settings.seed,
+            stream_share=settings.stream_share,
+            timeout_s=settings.timeout_s,
+        )
+    )
+
+
+def require_version(registry: ModelRegistry, model: str, wanted: int | str) -> int:
+    """Return the number of a version named by its number or by an alias.
+
+    Raises:
+        InputError: there is none.
+    """
+    if isinstance(wanted, int) or wanted.isdigit():
+        return registry.get(model, int(wanted)).version
+    found = registry.find(model, tags={}, alias=wanted)
+    if found is None:
+        raise InputError(f"model {model} has no version with alias {wanted!r}")
+    return found.version
+
+
+def named(model: str, version: int, digest: str) -> str:
+    """Return how a version is called in messages."""
+    return f"{model} version {version} ({short(digest)})"

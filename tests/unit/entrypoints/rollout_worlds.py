@@ -1,0 +1,178 @@
+"""A fleet of hosts in memory, and a load whose answers a test decides."""
+
+import threading
+from datetime import UTC, datetime
+
+from greenlight.core.digest import manifest_of
+from greenlight.core.errors import GateError
+from greenlight.deploy.colours import Colour
+from greenlight.deploy.fleet import Fleet
+from greenlight.deploy.ports import ModelFolder
+from greenlight.deploy.samples import Sample
+from greenlight.entrypoints.deploy import Deploy
+from greenlight.entrypoints.rollout_tools import Tools
+from greenlight.testing.memory_hosts import MemoryHost
+from greenlight.testing.memory_rollouts import MemoryJournal, MemoryLeases
+from greenlight.testing.memory_router import MemoryRouter
+
+ROLLOUTS = """
+rollouts:
+  standard: &standard
+    steps: [10, 50, 100]
+    bake_s: 0.1
+    warm_up_s: 0
+    lease_s: 5
+    load: {rate: 100}
+    analysis:
+      interval_s: 0.02
+      step_min_s: 0.04
+      extension_s: 0.1
+      max_extensions: 2
+      confidence: 0.95
+      times_up_to_share: 50
+      rules:
+        - {name: errors, strategy: errors, margin: 0.05, alone: 0.05}
+        - {name: ttft, strategy: time_ratio, metric: ttft, quantile: 0.5, margin: 0.3}
+  blue_green: {<<: *standard, strategy: blue_green}
+  rolling: {<<: *standard, strategy: rolling}
+"""
+
+
+def a_fleet(hosts=2, **changes):
+    return Fleet.model_validate(
+        {
+            "name": "f",
+            "model": "m",
+            "engine": {"kind": "simulator", "ready_s": 2, "drain_s": 1, "shutdown_s": 1},
+            "router": {"port": 20000, "health_interval_s": 0.1},
+            "hosts": [
+                {
+                    "name": f"gpu-{n}",
+                    "root": f"hosts/gpu-{n}",
+                    "slots": {"blue": {"port": 20100 + n}, "green": {"port": 20200 + n}},
+                }
+                for n in range(hosts)
+            ],
+        }
+        | changes
+    )
+
+
+class Models:
+    """Versions by number. `standing` answers what the test put into `refused`."""
+
+    def __init__(self, tmp_path):
+        self.refused = {}
+        self.baselines = set()
+        self.registry = Registry()
+        self._folder = tmp_path
+
+    def folder(self, model, version):
+        path = self._folder / f"v{version}"
+        path.mkdir(exist_ok=True)
+        (path / "config.json").write_text("{}")
+        (path / "model.safetensors").write_text("w" * version)
+        return ModelFolder(name=model, path=path, manifest=manifest_of(path))
+
+    def golden(self, model, version):
+        return ()
+
+    def standing(self, model, version):
+        reason = self.refused.get(version)
+        return {"approved": reason is None, "reason": reason, "baseline": version in self.baselines}
+
+
+class Registry:
+    """Only what a rollout asks: versions exist, and an alias points at one."""
+
+    def __init__(self):
+        self.aliases = {}
+
+    def get(self, model, version):
+        return type("Version", (), {"version": version})
+
+    def find(self, model, *, tags, alias):
+        return self.get(model, self.aliases[alias]) if alias in self.aliases else None
+
+    def set_alias(self, model, *, alias, version):
+        self.aliases[str(alias)] = version
+
+    def remove_alias(self, model, *, alias):
+        self.aliases.pop(str(alias), None)
+
+
+class Load:
+    """Answers as the test says: the part of a colour's requests that fail, the first token's time."""
+
+    def __init__(self):
+        self.bad = {}
+        self.on_start = lambda: None
+
+    def __call__(self, prompts, settings):
+        return self
+
+    def run(self, targets, *, seconds, on_sample, stop=None):
+        self.on_start()
+        stop = stop or threading.Event()
+        for number in range(400):
+            for target in targets:
+                on_sample(self._sample(target.colour, number))
+        stop.wait(seconds)
+
+    def _sample(self, colour, number):
+        fails, ttft = self.bad.get(colour, (0.0, 0.1))
+        ok = number % 10 >= 10 * fails
+        return Sample(
+            colour=colour, prompt=number, at_s=0.0, ok=ok, ttft_s=ttft if ok else None,
+            gap_s=0.01, total_s=1.0, tokens=8, finish="stop",
+        )  # fmt: skip
+
+
+class RolloutWorld:
+    """Everything a rollout touches."""
+
+    def __init__(self, tmp_path, hosts=2, **changes):
+        self.fleet = a_fleet(hosts, **changes)
+        self.hosts = {
+            host.name: MemoryHost(name=host.name, flags_digest=self.fleet.engine.digest)
+            for host in self.fleet.hosts
+        }
+        self.router = MemoryRouter(list(self.hosts))
+        self.leases = MemoryLeases(lambda: datetime.now(UTC))
+        self.journal = MemoryJournal(self.leases)
+        self.models = Models(tmp_path)
+        self.load = Load()
+        self.smoke_failure = None
+        file = tmp_path / "rollout.yaml"
+        file.write_text(ROLLOUTS)
+        self.deploy = Deploy(self.tools(), rollout_file=file)
+
+    def tools(self):
+        return Tools(
+            fleet=self.fleet, hosts=self.hosts, router=self.router, leases=self.leases,
+            journal=self.journal, models=self.models, open_prober=self.load,
+            smoke_test=self._smoke, sleep=lambda s: threading.Event().wait(min(s, 0.01)),
+        )  # fmt: skip
+
+    def _smoke(self, targets, golden, *, at_most):
+        if self.smoke_failure:
+            raise GateError(self.smoke_failure)
+        return {}
+
+    def run(self, version, rollout="standard", rollout_id=None, **changes):
+        from greenlight.deploy.request import DeployRequest
+
+        request = DeployRequest(fleet="f", version=version, rollout=rollout, **changes)
+        return self.deploy.run(request, rollout_id=rollout_id or f"to-{version}", by="ana")
+
+    def served(self, colour):
+        return {h.status(colour).served_digest for h in self.hosts.values()}
+
+    def digest(self, version):
+        return self.models.folder("m", version).manifest.digest
+
+    def share(self, colour):
+        return self.router.state().share(colour)
+
+
+__all__ = ["Colour", "RolloutWorld"]
