@@ -219,7 +219,7 @@ class CutsTheLink:
 
 @needs_ssh
 class TestAPartition:
-    SILENCE_S = 3.0
+    SILENCE_S = 2.0
 
     @pytest.fixture
     def machine(self, machines):
@@ -227,7 +227,7 @@ class TestAPartition:
         machines[1].mend()
 
     @pytest.fixture
-    def host(self, machine, tmp_path, make_settings, monkeypatch):
+    def host(self, machine, tmp_path, make_settings):
         host = open_host(
             described(machine, machine.root / tmp_path.name), profile(), settings=make_settings()
         )

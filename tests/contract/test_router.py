@@ -2,7 +2,7 @@ import pytest
 
 from greenlight.core.errors import UnavailableError
 from greenlight.deploy.colours import Colour
-from greenlight.testing.haproxy_worlds import a_fleet, haproxy_router, has_haproxy, health_pages
+from greenlight.testing.haproxy_worlds import a_fleet, haproxy_program, haproxy_router, health_pages
 from greenlight.testing.memory_router import MemoryRouter
 from greenlight.testing.router_contract import HOSTS, RouterContract, RouterWorld
 
@@ -19,7 +19,7 @@ class TestMemoryRouter(RouterContract):
             world.router.shift({Colour.BLUE: 100}, fence=1)
 
 
-@pytest.mark.skipif(not has_haproxy(), reason="HAProxy is not installed")
+@pytest.mark.skipif(haproxy_program() is None, reason="HAProxy is not installed")
 class TestHaproxyRouter(RouterContract):
     @pytest.fixture
     def world(self, tmp_path):

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from itertools import takewhile
 
 from greenlight.adapters.event_loop import loop_factory
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 LATE_S = 0.1
 """A client that sends later than this is itself part of what it measures."""
 
+STOP_POLL_S = 0.1
+
 OnSample = Callable[[Sample], None]
 
 
@@ -32,15 +35,35 @@ class OpenLoopLoad:
     def __init__(self, plan: LoadPlan) -> None:
         self._plan = plan
 
-    def run(self, targets: Sequence[Target], *, seconds: float, on_sample: OnSample) -> None:
+    def run(
+        self,
+        targets: Sequence[Target],
+        *,
+        seconds: float,
+        on_sample: OnSample,
+        stop: threading.Event | None = None,
+    ) -> None:
         """Send the load to every target for `seconds`; return when every request is reported.
+
+        Once `stop` is set nothing more is sent, and what is under way is given up unreported.
 
         `on_sample` is called in this thread, as requests finish; `at_s` of a sample is the planned
         arrival, in seconds since the run began. What `on_sample` raises ends the run and is raised
         here. May be called in any thread, but not inside a running event loop.
         """
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            runner.run(self._run(targets, seconds, on_sample))
+            runner.run(self._unless_stopped(self._run(targets, seconds, on_sample), stop))
+
+    async def _unless_stopped(
+        self, sending: Coroutine[None, None, None], stop: threading.Event | None
+    ) -> None:
+        task = asyncio.ensure_future(sending)
+        while not task.done():
+            if stop is not None and stop.is_set():
+                task.cancel()
+            await asyncio.wait([task], timeout=STOP_POLL_S)
+        if not task.cancelled():
+            task.result()
 
     async def _run(self, targets: Sequence[Target], seconds: float, on_sample: OnSample) -> None:
         planned = takewhile(lambda arrival: arrival.at_s < seconds, arrivals(self._plan))

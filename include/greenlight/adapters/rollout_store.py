@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql
 
 from greenlight.adapters.database import connected
 from greenlight.adapters.database_tables import LEASES, ROLLOUT_EVENTS, ROLLOUTS
-from greenlight.core.errors import InputError, RefusedError
+from greenlight.core.errors import InputError, LostLeaseError, RefusedError
 from greenlight.deploy.colours import Colour
 from greenlight.deploy.journal import Event, Phase, Rollout, Step
 from greenlight.deploy.ports import Lease
@@ -51,7 +51,10 @@ class DatabaseLeases:
     def renew(self, lease: Lease, *, ttl_s: float) -> Lease:
         """Extend it."""
         mine = sa.and_(_held_by(lease.holder), LEASES.c.fence == lease.fence)
-        return self._extend(lease.fleet, mine, ttl_s)
+        try:
+            return self._extend(lease.fleet, mine, ttl_s)
+        except RefusedError as error:
+            raise LostLeaseError(str(error)) from error
 
     def release(self, lease: Lease) -> None:
         """Give it back."""
@@ -170,7 +173,7 @@ def _refuse_stale(connection: sa.Connection, event: Event) -> None:
     )
     fence = connection.execute(query).scalar_one_or_none()
     if fence is not None and event.fence is not None and event.fence < fence:
-        raise RefusedError(
+        raise LostLeaseError(
             f"rollout {event.rollout_id} acts with fence {event.fence}, but the fleet's lease has "
             f"{fence}: another controller has taken over"
         )

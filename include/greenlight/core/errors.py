@@ -10,6 +10,7 @@
     - ResourceError      the machine is too small: disk, memory
     - GateError          a quality gate said no, or could not say yes
     - RefusedError       an action that is not allowed, such as using an unapproved digest
+      . LostLeaseError   somebody else acts now: leave everything as it is
 
 `core.errors.by_name` finds a class by the name that crossed a process boundary.
 """
@@ -55,6 +56,10 @@ class GateError(PermanentError):
 
 class RefusedError(PermanentError):
     """An action that is not allowed."""
+
+
+class LostLeaseError(RefusedError):
+    """The right to act has passed to somebody else, who brings things to their end."""
 
 
 def by_name(name: str) -> type[GreenlightError]:

@@ -11,9 +11,9 @@ from threading import Event as StopEvent
 from typing import Protocol
 
 from greenlight.core.digest import Manifest
-from greenlight.deploy.samples import Sample
 from greenlight.deploy.colours import Colour
 from greenlight.deploy.journal import Event, Rollout
+from greenlight.deploy.samples import Sample
 
 OnBytes = Callable[[int, int], None]
 """Called with bytes done and bytes in all."""
@@ -167,7 +167,7 @@ class Router(Protocol):
         """Set what servers (host, colour) do.
 
         Raises:
-            RefusedError: the fencing number is stale.
+            LostLeaseError: the fencing number is stale.
         """
 
     def shift(self, shares: Mapping[Colour, int], *, fence: int,
@@ -178,7 +178,8 @@ class Router(Protocol):
         serves.
 
         Raises:
-            RefusedError: the fencing number is stale, or the shares do not add up to 100.
+            LostLeaseError: the fencing number is stale.
+            RefusedError: the shares do not add up to 100, or nobody would serve.
         """
 
     def state(self) -> RouterState:
@@ -220,7 +221,7 @@ class LeaseStore(Protocol):
         """Extend it.
 
         Raises:
-            RefusedError: somebody has taken it since.
+            LostLeaseError: somebody has taken it since.
         """
 
     def release(self, lease: Lease) -> None:
@@ -240,7 +241,7 @@ class JournalStore(Protocol):
         """Add an event and return it with its number.
 
         Raises:
-            RefusedError: its fence is lower than that of the fleet's lease.
+            LostLeaseError: its fence is lower than that of the fleet's lease.
         """
 
     def rollout(self, rollout_id: str) -> Rollout:

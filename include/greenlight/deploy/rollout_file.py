@@ -32,7 +32,8 @@ class LoadSettings(Value):
     """The seeded load of golden prompts that both colours get at the same time.
 
     `rate`: requests a second and colour. `stream_share`: the part asked as a stream; only streams
-    have a first token. `timeout_s`: a request that takes longer has failed. Arrivals are random (Poisson) and do not wait for answers.
+    have a first token. `timeout_s`: a request that takes longer has failed. Arrivals
+    are random (Poisson) and do not wait for answers.
     """
 
     rate: Annotated[float, Field(gt=0, le=1000)] = 20.0

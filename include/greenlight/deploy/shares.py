@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from greenlight.core.errors import ConfigError, RefusedError
+from greenlight.core.errors import ConfigError, LostLeaseError, RefusedError
 from greenlight.deploy.colours import Colour
 from greenlight.deploy.ports import RouterState, ServerMode
 
@@ -65,10 +65,10 @@ def refuse_stale(fence: int, *, seen: int) -> None:
     """Refuse a change by somebody who lost the lease.
 
     Raises:
-        RefusedError: `fence` is lower than the highest that was `seen`.
+        LostLeaseError: `fence` is lower than the highest that was `seen`.
     """
     if fence < seen:
-        raise RefusedError(
+        raise LostLeaseError(
             f"fencing number {fence} is stale: the router has seen {seen}, so somebody else holds "
             "the fleet's lease now; nothing was changed"
         )

@@ -14,6 +14,7 @@ from greenlight.core.errors import (
     GateError,
     GreenlightError,
     InputError,
+    LostLeaseError,
     RefusedError,
     UnavailableError,
 )
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from greenlight.entrypoints.rollout_tools import Tools
 
 log = logging.getLogger(__name__)
+
+POLL_S = 0.5
+DONE_WITHIN_S = 60.0
 
 OnStep = Callable[[str], None]
 History = list[tuple[Rollout, Progress]]
@@ -104,6 +108,7 @@ class Deploy:
             RefusedError: as `begin`.
             GateError: green was worse, or could not be judged; the old version serves everybody.
             UnavailableError: something did not answer; the old version serves everybody.
+            LostLeaseError: somebody took over, and brings the rollout to its end.
         """
         plan = self.begin(request, rollout_id=rollout_id, by=by)
         if plan["nothing_to_do"]:
@@ -111,6 +116,8 @@ class Deploy:
             return plan | {"outcome": str(Outcome.LIVE)}
         try:
             self._forward(plan, rollout_id, on_step)
+        except LostLeaseError:
+            raise
         except GreenlightError as error:
             on_step(f"going back: {error}")
             self.steps.roll_back(rollout_id, reason=str(error))
@@ -129,7 +136,7 @@ class Deploy:
         history = self._history()
         running = unfinished(history)
         if running is not None:
-            return self.steps.roll_back(running.id, reason=reason)
+            return self._roll_back(running.id, reason=reason)
         now = live(history)
         before = live([h for h in history if now and h[0].id != now.rollout_id])
         if now is None or before is None:
@@ -139,6 +146,18 @@ class Deploy:
             f"serves alone. Deploy the one before: greenlight deploy run {self.tools.fleet.name} "
             f"--version {before.version} --rollout fast"
         )
+
+    def _roll_back(self, rollout_id: str, *, reason: str) -> JsonDict:
+        """Go back; when somebody else does it at the same time, wait until it is done."""
+        try:
+            return self.steps.roll_back(rollout_id, reason)
+        except LostLeaseError:
+            until = self.tools.clock.monotonic() + self.tools.fleet.engine.drain_s + DONE_WITHIN_S
+            while (ended := self.steps.outcome(rollout_id))["outcome"] is None:
+                if self.tools.clock.monotonic() > until:
+                    raise
+                self.tools.sleep(POLL_S)
+            return ended
 
     def status(self) -> JsonDict:
         """Return what is live, who holds the lease, the running rollout, router and engines."""

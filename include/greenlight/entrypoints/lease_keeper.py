@@ -8,7 +8,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from greenlight.core.errors import RefusedError, UnavailableError
+from greenlight.core.errors import LostLeaseError, RefusedError, UnavailableError
 
 if TYPE_CHECKING:
     from greenlight.deploy.ports import Lease, LeaseStore
@@ -39,13 +39,13 @@ class LeaseKeeper:
         """Return while the lease is held.
 
         Raises:
-            RefusedError: it was taken by somebody else, or could not be renewed in time.
+            LostLeaseError: it was taken by somebody else, or could not be renewed in time.
         """
         if self._lost:
-            raise RefusedError(f"the lease of fleet {self.lease.fleet} is lost: {self._lost}")
+            raise LostLeaseError(f"the lease of fleet {self.lease.fleet} is lost: {self._lost}")
         late = time.monotonic() - self._renewed
         if late > self._ttl_s:
-            raise RefusedError(
+            raise LostLeaseError(
                 f"the lease of fleet {self.lease.fleet} could not be renewed for {late:.0f} s, "
                 f"longer than it lives ({self._ttl_s:g} s)"
             )

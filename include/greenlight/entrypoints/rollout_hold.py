@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from greenlight.core.errors import GreenlightError, PermanentError, RefusedError
+from greenlight.core.errors import GreenlightError, LostLeaseError, PermanentError, RefusedError
 from greenlight.core.types import JsonDict
 from greenlight.deploy.colours import Colour
 from greenlight.deploy.journal import Event, Outcome, Phase, Progress, Rollout, Step, progress
@@ -106,8 +106,9 @@ class Hold:
     def _write_failure(self, step: Step, subject: str, error: GreenlightError) -> None:
         """Note why a step failed, unless the lease is lost: then it isn't ours to write."""
         try:
-            self._write(step, Phase.FAILED, subject, {"reason": str(error)})
-        except RefusedError as refused:
+            reason = str(error).partition("\n")[0]  # the rest, such as a table, is in the log
+            self._write(step, Phase.FAILED, subject, {"reason": reason})
+        except LostLeaseError as refused:
             log.warning("rollout %s: the failure is not noted: %s", self.rollout.id, refused)
 
     def _write(self, step: Step, phase: Phase, subject: str, detail: JsonDict) -> None:

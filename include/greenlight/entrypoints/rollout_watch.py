@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from greenlight.core.errors import GateError, GreenlightError, RefusedError, UnavailableError
+from greenlight.core.errors import GateError, GreenlightError, LostLeaseError, UnavailableError
 from greenlight.core.types import JsonDict
 from greenlight.deploy.analysis import (
     Action,
@@ -162,8 +162,8 @@ class Watch:
         reason = str(error).partition("\n")[0] or type(error).__name__
         try:
             self._go_back(self._hold, reason)
-        except RefusedError as refused:
-            log.error("traffic was not moved back: %s", refused)
+        except LostLeaseError as lost:
+            log.error("traffic was not moved back: %s", lost)
         except UnavailableError as away:
             log.error("traffic is back, as far as it could be: %s", away)
 

@@ -22,9 +22,9 @@ LONG = "a home with spaces and a very long name " * 3
 """As part of a path, longer than a socket's path may be."""
 
 
-def has_haproxy() -> bool:
-    """Return whether HAProxy is installed."""
-    return bool(shutil.which("haproxy") or shutil.which("haproxy", path=SYSTEM_FOLDERS))
+def haproxy_program() -> str | None:
+    """Return where HAProxy is installed, or `None`."""
+    return shutil.which("haproxy") or shutil.which("haproxy", path=SYSTEM_FOLDERS)
 
 
 class HealthPage:

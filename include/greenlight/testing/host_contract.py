@@ -61,7 +61,7 @@ def settled(host: HostRunner, colour: Colour) -> EngineStatus:
     deadline = time.monotonic() + READY_S
     while (status := host.status(colour)).state is EngineState.STARTING:
         assert time.monotonic() < deadline, f"still starting: {host.logs(colour)}"
-        time.sleep(0.05)
+        time.sleep(0.1)
     return status
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from greenlight.core.errors import InputError, RefusedError
+from greenlight.core.errors import InputError, LostLeaseError, RefusedError
 from greenlight.deploy.journal import Event, Rollout
 from greenlight.deploy.ports import Lease
 
@@ -44,7 +44,7 @@ class MemoryLeases:
         """Extend it."""
         held = self._leases.get(lease.fleet)
         if held is None or (held.holder, held.fence) != (lease.holder, lease.fence):
-            raise RefusedError(_held_by_another(held) if held else f"nobody holds {lease.fleet}")
+            raise LostLeaseError(_held_by_another(held) if held else f"nobody holds {lease.fleet}")
         return self._extend(held, ttl_s)
 
     def release(self, lease: Lease) -> None:
@@ -86,7 +86,7 @@ class MemoryJournal:
         """Add an event and return it with its number."""
         fence = self._leases.fence(self.rollout(event.rollout_id).fleet)
         if event.fence is not None and event.fence < fence:
-            raise RefusedError(f"fence {event.fence} is lower than the lease's {fence}")
+            raise LostLeaseError(f"fence {event.fence} is lower than the lease's {fence}")
         kept = replace(event, number=len(self._events) + 1)
         self._events.append(kept)
         return kept

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from greenlight.core.errors import InputError, RefusedError
+from greenlight.core.errors import InputError, LostLeaseError, RefusedError
 from greenlight.deploy.colours import Colour
 from greenlight.deploy.journal import Event, Phase, Rollout, Step
 from greenlight.deploy.ports import JournalStore, LeaseStore
@@ -52,7 +52,7 @@ class LeaseContract:
         before = leases.acquire("again", holder="ana", ttl_s=TTL_S)
         after = leases.acquire("again", holder="ana", ttl_s=TTL_S)
         assert after.fence > before.fence
-        with pytest.raises(RefusedError):
+        with pytest.raises(LostLeaseError):
             leases.renew(before, ttl_s=TTL_S)
         assert leases.renew(after, ttl_s=TTL_S).fence == after.fence
 
@@ -64,7 +64,7 @@ class LeaseContract:
         assert leases.current("late") is None
         new = leases.acquire("late", holder="ben", ttl_s=TTL_S)
         assert new.fence > old.fence
-        with pytest.raises(RefusedError, match="ben"):
+        with pytest.raises(LostLeaseError, match="ben"):
             leases.renew(old, ttl_s=TTL_S)
 
     def test_a_released_lease_is_free_and_its_fence_is_remembered(self, stores: Stores) -> None:
@@ -119,7 +119,7 @@ class JournalContract:
         journal.open_rollout(a_rollout("stale", fleet="f-stale"))
         old = leases.acquire("f-stale", holder="stale", ttl_s=TTL_S)
         new = leases.acquire("f-stale", holder="stale", ttl_s=TTL_S)
-        with pytest.raises(RefusedError, match=f"{old.fence}.*{new.fence}"):
+        with pytest.raises(LostLeaseError, match=f"{old.fence}.*{new.fence}"):
             journal.append(an_event("stale", fence=old.fence))
         assert journal.append(an_event("stale", fence=new.fence)).number
         assert len(journal.events("stale")) == 1

@@ -7,7 +7,7 @@ from greenlight.adapters.haproxy.desired import Desired, servers_of
 from greenlight.core.errors import ConfigError
 from greenlight.deploy.colours import Colour
 from greenlight.deploy.ports import ServerMode
-from greenlight.testing.haproxy_worlds import a_fleet, has_haproxy
+from greenlight.testing.haproxy_worlds import a_fleet, haproxy_program
 
 BLUE, GREEN = Colour.BLUE, Colour.GREEN
 
@@ -22,7 +22,7 @@ def lines(fleet, desired=None, **options):
     return [line.strip() for line in render(fleet, desired, **options).splitlines()]
 
 
-@pytest.mark.skipif(not has_haproxy(), reason="HAProxy is not installed")
+@pytest.mark.skipif(haproxy_program() is None, reason="HAProxy is not installed")
 @pytest.mark.parametrize("metrics_port", [None, 19998])
 @pytest.mark.parametrize("address", ["127.0.0.1", "localhost"])
 def test_haproxy_accepts_it_without_a_warning(tmp_path, metrics_port, address):
@@ -32,7 +32,7 @@ def test_haproxy_accepts_it_without_a_warning(tmp_path, metrics_port, address):
 
     def check():
         return subprocess.run(
-            ["/usr/sbin/haproxy", "-c", "-f", "haproxy.cfg"],
+            [haproxy_program(), "-c", "-f", "haproxy.cfg"],
             cwd=tmp_path, capture_output=True, text=True, timeout=20, check=False,
         )  # fmt: skip
 

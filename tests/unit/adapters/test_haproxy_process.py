@@ -13,13 +13,13 @@ import pytest
 from greenlight.adapters.haproxy.desired import RouterFolder
 from greenlight.adapters.haproxy.process import HaproxyProcess
 from greenlight.adapters.haproxy.router import HaproxyRouter
-from greenlight.core.errors import ConfigError, ProcessDiedError
+from greenlight.core.errors import ConfigError, ProcessDiedError, UnavailableError
 from greenlight.deploy.colours import Colour
-from greenlight.testing.haproxy_worlds import LONG, a_fleet, has_haproxy
+from greenlight.testing.haproxy_worlds import LONG, a_fleet, haproxy_program
 from greenlight.testing.servers import free_port
 
 pytestmark = [
-    pytest.mark.skipif(not has_haproxy(), reason="HAProxy is not installed"),
+    pytest.mark.skipif(haproxy_program() is None, reason="HAProxy is not installed"),
     pytest.mark.timeout(60),
 ]
 
@@ -81,6 +81,24 @@ def test_a_number_that_belongs_to_somebody_else_is_no_haproxy(router, folder):
     os.kill(pid, 0)
     folder.record.write_text(json.dumps(record))
     assert router.process.pid() == pid
+
+
+def test_a_haproxy_whose_record_was_never_written_is_adopted(router, folder):
+    router.ensure_running()
+    pid = router.process.pid()
+    folder.record.unlink()
+    assert router.ensure_running() is False
+    assert router.process.pid() == pid
+
+
+def test_a_haproxy_of_another_folder_is_left_alone(router, folder, tmp_path):
+    router.ensure_running()
+    other = RouterFolder(tmp_path / "other")
+    other.make()
+    (other.path / "haproxy.sock").symlink_to(folder.path / "haproxy.sock")
+    with pytest.raises(UnavailableError, match="no process of this machine"):
+        HaproxyProcess(other).ensure_running()
+    assert HaproxyProcess(other).pid() is None
 
 
 def test_a_stopped_haproxy_is_gone_and_stopping_again_is_fine(router):

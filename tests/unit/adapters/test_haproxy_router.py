@@ -8,9 +8,9 @@ from greenlight.adapters.haproxy.runtime import RuntimeApi
 from greenlight.core.errors import ConfigError, RefusedError, UnavailableError
 from greenlight.deploy.colours import Colour
 from greenlight.deploy.ports import ServerMode
-from greenlight.testing.haproxy_worlds import a_fleet, haproxy_router, has_haproxy, health_pages
+from greenlight.testing.haproxy_worlds import a_fleet, haproxy_program, haproxy_router, health_pages
 
-pytestmark = pytest.mark.skipif(not has_haproxy(), reason="HAProxy is not installed")
+pytestmark = pytest.mark.skipif(haproxy_program() is None, reason="HAProxy is not installed")
 
 BLUE, GREEN = Colour.BLUE, Colour.GREEN
 TEN = tuple(f"gpu-{number}" for number in range(1, 11))

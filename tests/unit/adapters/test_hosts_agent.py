@@ -227,18 +227,18 @@ def test_a_slot_that_somebody_changes_is_waited_for_and_then_refused(tmp_path, m
     holder = threading.Thread(target=hold)
     holder.start()
     entered.wait(10)
-    said = asked("stop", tmp_path, colour="green", wait_s=0, limit_s=0)
+    said = asked("stop", tmp_path, colour="green", wait_s=0)
     leave.set()
     holder.join()
     assert said["error"] == "UnavailableError"
-    assert asked("stop", tmp_path, colour="green", wait_s=0, limit_s=0) == {"stopped": True}
+    assert asked("stop", tmp_path, colour="green", wait_s=0)["stopped"]
 
 
 def a_record(root: Path, **changes) -> Path:
     record = {
         "digest": "d" * 64, "flags_digest": "f" * 64, "model": "m", "address": "127.0.0.1",
-        "port": 1, "service": None, "pid": 2**22 + 1, "born": "1", "boot": "another boot",
-        "temporary": str(root / "tmp"),
+        "port": 1, "limit_s": 0, "service": None, "pid": 2**22 + 1, "born": "1",
+        "boot": "another boot", "temporary": str(root / "tmp"),
     }  # fmt: skip
     slot = root / "slots" / "green"
     slot.mkdir(parents=True)
@@ -251,7 +251,7 @@ def test_a_process_that_only_has_the_number_is_not_the_engine_and_is_left_alone(
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         slot = a_record(tmp_path, pid=stranger.pid, boot=boot)
         assert asked("status", tmp_path, colour="green")["state"] == "failed"
-        assert asked("stop", tmp_path, colour="green", wait_s=1, limit_s=0) == {"stopped": True}
+        assert asked("stop", tmp_path, colour="green", wait_s=1)["stopped"]
         assert stranger.poll() is None
         stranger.kill()
     assert not (slot / "record.json").exists()
@@ -260,4 +260,4 @@ def test_a_process_that_only_has_the_number_is_not_the_engine_and_is_left_alone(
 def test_after_a_reboot_the_engine_is_gone_whoever_has_its_number(tmp_path):
     a_record(tmp_path, pid=1)
     assert asked("status", tmp_path, colour="green")["state"] == "failed"
-    assert asked("stop", tmp_path, colour="green", wait_s=0, limit_s=0) == {"stopped": True}
+    assert asked("stop", tmp_path, colour="green", wait_s=0)["stopped"]

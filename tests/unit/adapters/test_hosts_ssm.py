@@ -36,7 +36,7 @@ class Instance:
         self.lines, self.cancelled = [], []
         self._statuses, self._error = list(statuses), error
 
-    def send_command(self, *, InstanceIds, DocumentName, Parameters, TimeoutSeconds):  # noqa: N803
+    def send_command(self, *, InstanceIds, DocumentName, Parameters, TimeoutSeconds):
         if self._error:
             raise self._error
         assert InstanceIds == [ACCESS.instance_id]
@@ -49,7 +49,7 @@ class Instance:
         )
         return {"Command": {"CommandId": "c-1"}}
 
-    def get_command_invocation(self, *, CommandId, InstanceId):  # noqa: N803
+    def get_command_invocation(self, *, CommandId, InstanceId):
         if self._statuses:
             status = self._statuses.pop(0)
             if status == "unknown":
@@ -62,7 +62,7 @@ class Instance:
             "StandardErrorContent": self._done.stderr,
         }
 
-    def cancel_command(self, *, CommandId):  # noqa: N803
+    def cancel_command(self, *, CommandId):
         self.cancelled.append(CommandId)
 
 
@@ -140,8 +140,6 @@ def test_a_download_goes_on_where_it_was(host, s3, tmp_path):
     incoming = tmp_path / "host/incoming" / model.manifest.digest / WEIGHTS
     incoming.parent.mkdir(parents=True)
     incoming.write_bytes(data[: 2 * CHUNK + 1])
-    asked = []
-    s3.meta.events.register("before-call.s3.*", lambda **kw: asked.append(kw["model"].name))
     host.put_model(model)
     assert host.has_model(model.manifest.digest)
     found = tmp_path / "host/models" / model.manifest.digest / WEIGHTS

@@ -35,6 +35,9 @@ rollouts:
         - {name: ttft, strategy: time_ratio, metric: ttft, quantile: 0.5, margin: 0.3}
   blue_green: {<<: *standard, strategy: blue_green}
   rolling: {<<: *standard, strategy: rolling}
+  patient:
+    <<: *standard
+    analysis: {preset: standard, interval_s: 0.1}
 """
 
 
@@ -102,7 +105,7 @@ class Registry:
 
 
 class Load:
-    """Answers as the test says: the part of a colour's requests that fail, the first token's time."""
+    """Answers as the test says: the part of a colour's requests that fail, and the first token."""
 
     def __init__(self):
         self.bad = {}

@@ -200,7 +200,7 @@ def test_a_person_who_goes_back_shuts_the_running_process_out(live):
 
     def deploy():
         try:
-            live.run(2, "standard")
+            live.run(2, "patient")
         except (RefusedError, GateError) as error:
             failed.append(error)
 

@@ -56,12 +56,17 @@ def render(fleet: Fleet, desired: Desired, *, metrics_port: int | None = None) -
 def server_options(router: RouterSettings) -> str:
     """Return what holds for every server, in the words of HAProxy's `server` lines.
 
+    A refused connection takes a server down at once, until it passes a check: when all five
+    engines of a colour crashed, waiting for failed checks cost 88 of 1,300 requests all their
+    retries.
     Idle connections are dropped after about a second: a server that still has some can't be taken
     out, and an engine closes them itself soon.
     """
     interval = _ms(router.health_interval_s)
-    health = f"check inter {interval}ms fall {router.health_fall} rise {router.health_rise}"
-    return f"{health} pool-purge-delay 1s"
+    return (
+        f"check inter {interval}ms fall {router.health_fall} rise {router.health_rise} "
+        "observe layer4 error-limit 1 on-error mark-down pool-purge-delay 1s"
+    )
 
 
 def plain_address(address: str) -> str:

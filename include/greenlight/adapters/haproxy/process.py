@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -29,6 +30,8 @@ LOG_LIMIT_BYTES = 20_000_000
 TAIL_LINES = 8
 SYSTEM_FOLDERS = "/usr/local/sbin:/usr/sbin"
 """Where packages put HAProxy; not on every user's path."""
+
+_PID = re.compile(r"^Pid: (\d+)$", re.MULTILINE)
 
 
 class Record(Value):
@@ -69,7 +72,7 @@ class HaproxyProcess:
             ProcessDiedError: it ended at once, as when its port is taken; the reason is in it.
             UnavailableError: it runs, but does not answer. It is left alone: it may serve.
         """
-        if pid := self.pid():
+        if pid := self.pid() or self._adopt():
             self._wait_answer(pid)
             return False
         self._start()
@@ -106,10 +109,34 @@ class HaproxyProcess:
                 stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         pid = self._child.pid
-        record = Record(pid=pid, identity=identity(pid) or "ended at once")
-        write_json(self._folder.record, record.model_dump(), mode=0o600)
+        self._remember(pid)
         self._wait_answer(pid)
         log.info("router in %s: started HAProxy as process %s", self._folder.path, pid)
+
+    def _adopt(self) -> int | None:
+        """Return the process that answers in our folder though no record says so.
+
+        Its controller died between the start and the record.
+        """
+        try:
+            told = RuntimeApi(self._folder.path).ask("show info")
+        except UnavailableError:
+            return None
+        found = _PID.search(told)
+        pid = int(found[1]) if found else 0
+        # The number may be of another container, and mean a stranger here.
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/cwd").samefile(self._folder.path):
+                self._remember(pid)
+                return pid
+        raise UnavailableError(
+            f"a HAProxy that is no process of this machine answers in {self._folder.path}; "
+            "it is changed, but not started or stopped from here"
+        )
+
+    def _remember(self, pid: int) -> None:
+        record = Record(pid=pid, identity=identity(pid) or "ended at once")
+        write_json(self._folder.record, record.model_dump(), mode=0o600)
 
     def _find(self) -> str:
         found = shutil.which(self._program) or shutil.which(self._program, path=SYSTEM_FOLDERS)
@@ -142,8 +169,8 @@ class HaproxyProcess:
                 told = runtime.ask("show info")
             except UnavailableError:
                 told = ""
-            # A socket file can be left from an earlier process, or be somebody else's.
-            if f"\nPid: {pid}\n" in told:
+            found = _PID.search(told)
+            if found and int(found[1]) == pid:
                 return
             if time.monotonic() > deadline:
                 raise UnavailableError(

@@ -83,8 +83,14 @@ class HaproxyRouter:
         return started
 
     def stop(self, *, grace_s: float = 30.0) -> None:
-        """End HAProxy; open requests may end within `grace_s` seconds. What it did is kept."""
-        self.process.stop(grace_s=grace_s)
+        """End HAProxy; open requests may end within `grace_s` seconds. What it did is kept.
+
+        Raises:
+            UnavailableError: another process holds the router, or HAProxy cannot be ended.
+        """
+        if self._folder.path.exists():
+            with self._folder.locked():
+                self.process.stop(grace_s=grace_s)
 
     def set_modes(self, modes: Mapping[tuple[str, Colour], ServerMode], *, fence: int) -> None:
         """Set what servers do.
@@ -97,8 +103,8 @@ class HaproxyRouter:
             now = self._read(desired.fence)
             require_known(now, [host for host, _ in modes])
             found = {(s.host, s.colour): s.mode for s in now.servers}
-            changes = {key: mode for key, mode in modes.items() if found[key] is not mode}
-            woken = [key for key in changes if found[key] is ServerMode.MAINT]
+            changes = {key: mode for key, mode in modes.items() if found.get(key) is not mode}
+            woken = [key for key in changes if found.get(key) is ServerMode.MAINT]
             commands = []
             for key, mode in changes.items():
                 commands.append(f"set server {_at(key)} state {mode}")
@@ -268,9 +274,8 @@ def _refuse_the_last(now: RouterState, gone: Sequence[ServerState]) -> None:
         without.share(colour) for colour in Colour
     ):
         raise RefusedError(
-            "taking out "
-            f"{', '.join(_name(s) for s in gone)} would leave nobody who "
-            "serves; shift traffic to a host that stays first"
+            f"taking out {', '.join(_name(s) for s in gone)} would leave nobody who serves; shift "
+            "traffic to a host that stays first"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import IO
 from greenlight.adapters.hosts.agent.ground import CHUNK, opened
 from greenlight.adapters.hosts.transport import Done
 from greenlight.core.digest import FileEntry
-from greenlight.core.errors import UnavailableError
+from greenlight.core.errors import InputError, ResourceError, UnavailableError
 
 FICLONE = 0x40049409
 """Share a file's blocks until one side writes (Linux, ioctl_ficlone(2)): Btrfs, XFS."""
@@ -46,17 +47,28 @@ class LocalTransport:
         on_bytes: Callable[[int], None],
     ) -> None:
         """Copy a file. Never a hard link: who changes the source must not change the model."""
-        with source.open("rb") as reader, opened(Path(target), offset) as writer:
-            if offset == 0 and _cloned(reader, writer):
-                on_bytes(entry.size)
-                return
-            reader.seek(offset)
-            while chunk := reader.read(CHUNK):
-                writer.write(chunk)
-                on_bytes(writer.tell())
+        try:
+            _copy(source, Path(target), entry.size, offset, on_bytes)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise ResourceError(f"the disk is full: {error}") from error
+            raise InputError(f"{source} can't be copied to {target}: {error}") from error
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+def _copy(
+    source: Path, target: Path, size: int, offset: int, on_bytes: Callable[[int], None]
+) -> None:
+    with source.open("rb") as reader, opened(target, offset) as writer:
+        if offset == 0 and _cloned(reader, writer):
+            on_bytes(size)
+            return
+        reader.seek(offset)
+        while chunk := reader.read(CHUNK):
+            writer.write(chunk)
+            on_bytes(writer.tell())
 
 
 def _cloned(reader: IO[bytes], writer: IO[bytes]) -> bool:

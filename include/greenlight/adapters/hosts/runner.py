@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
@@ -59,12 +58,11 @@ class AgentHost:
         slots: Slots,
         python: str,
         keep_models: int,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Serve below `root`, an absolute path on the host; `python` there runs the engines."""
         self._name, self._transport, self._profile = name, transport, profile
         self._root, self._address, self._slots = root, address, slots
-        self._python, self._keep_models, self._monotonic = python, keep_models, monotonic
+        self._python, self._keep_models = python, keep_models
 
     @property
     def name(self) -> str:
@@ -137,15 +135,16 @@ class AgentHost:
         return EngineStatus(**{**said, "state": EngineState(said["state"])})
 
     def stop(self, colour: Colour) -> None:
-        """End a slot's engine, asking again and again: no call takes long, whatever the limit."""
-        limit_s = self._profile.shutdown_s + STOP_MARGIN_S
-        deadline = self._monotonic() + limit_s + ANSWER_S
-        while not self._ask("stop", colour=colour, wait_s=STOP_WAIT_S, limit_s=limit_s)["stopped"]:
-            if self._monotonic() > deadline:
+        """End a slot's engine, asking again and again: no call takes long, whatever its limit."""
+        while not (said := self._ask("stop", colour=colour, wait_s=STOP_WAIT_S))["stopped"]:
+            if said["killed"]:
                 raise UnavailableError(
-                    f"host {self._name}: the {colour} engine does not end, not even when killed"
+                    f"host {self._name}: the {colour} engine was killed, but has not ended"
                 )
-        log.info("host %s: %s is stopped", self._name, colour)
+        if said["killed"]:
+            log.warning("host %s: %s did not end in its time and was killed", self._name, colour)
+        else:
+            log.info("host %s: %s is stopped", self._name, colour)
 
     def logs(self, colour: Colour, *, lines: int = 20) -> str:
         """Return the end of the engine's log."""
@@ -215,6 +214,7 @@ class AgentHost:
             "model": model,
             "address": self._address,
             "port": port,
+            "limit_s": self._profile.shutdown_s + STOP_MARGIN_S,
             "argv": engine_argv(self._profile, slot),
             "environment": engine_variables(self._profile, root=self._root),
             "service": None if service is None else asdict(service),

@@ -38,7 +38,7 @@ DELIVERY_S = 60
 """How long the instance may take to fetch a command."""
 GRACE_S = 15.0
 LONGEST_COMMAND = 60_000
-"""Letters. SSM takes no longer command."""
+"""Letters. SSM's documents, their parameters included, have at most 64 KB."""
 LONGEST_OUTPUT = 24_000
 """Letters. SSM cuts off what is behind."""
 LINK_S = 3600
@@ -123,12 +123,16 @@ class SsmTransport:
             if self._size(place) != entry.size:
                 self._s3.upload_file(str(source), place["Bucket"], place["Key"])
             url = self._s3.generate_presigned_url("get_object", Params=place, ExpiresIn=LINK_S)
-        call(
+        arrived = call(
             self,
             "download",
             {"url": url, "target": target, "offset": offset},
             timeout_s=60 + (entry.size - offset) / BYTES_PER_S,
-        )
+        )["size"]
+        if arrived != entry.size:
+            raise UnavailableError(
+                f"{entry.path}: the download ended after {arrived} of {entry.size} bytes"
+            )
         on_bytes(entry.size)
 
     def close(self) -> None:

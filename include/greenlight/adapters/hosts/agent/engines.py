@@ -99,27 +99,29 @@ def status(request: Json) -> Json:
 def stop(request: Json) -> Json:
     """Ask a slot's engine to end and return whether it has, after `wait_s` at most.
 
-    Called again until it has: the engine's time counts from the first time it was asked. SIGTERM
-    goes to its first process only: vLLM's workers end at once when they get it, and cut the streams
-    that the first one lets end.
+    Called again until it has. The engine's time, `limit_s` of its record, counts from the first
+    time it was asked; then it is killed. SIGTERM goes to its first process only: vLLM's workers end
+    at once when they get it, and cut the streams that the first one lets end.
     """
     slot = _slot(request)
     with lock(slot):
         record = record_of(slot)
         if record is None:
-            return {"stopped": True}
+            return {"stopped": True, "killed": False}
+        killed = False
         if _alive(record) and "stop_asked" not in record:
             _end(record, signal.SIGTERM)
             record["stop_asked"] = uptime()
             write_json(slot / "record.json", record)
         _await_end(record, request["wait_s"])
-        if _alive(record) and uptime() - record["stop_asked"] >= request["limit_s"]:
+        if _alive(record) and uptime() - record["stop_asked"] >= record["limit_s"]:
+            killed = True
             _end(record, signal.SIGKILL)
             _await_end(record, KILLED_S)
         if _alive(record):
-            return {"stopped": False}
+            return {"stopped": False, "killed": killed}
         _remove(slot, record)
-    return {"stopped": True}
+    return {"stopped": True, "killed": killed}
 
 
 def logs(request: Json) -> Json:

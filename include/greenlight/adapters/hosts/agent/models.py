@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import shutil
+import socket
 import sys
 import tempfile
 import urllib.error
@@ -22,6 +24,14 @@ from greenlight.adapters.hosts.agent.ground import (
     sha256_of,
     write_json,
 )
+
+BROKEN = (
+    urllib.error.URLError,
+    http.client.HTTPException,
+    ConnectionError,
+    socket.timeout,  # no TimeoutError until Python 3.10
+)
+"""What ends a download early. Other errors of the system are the disk's."""
 
 
 def ping(request: Json) -> Json:
@@ -43,7 +53,10 @@ def plan_upload(request: Json) -> Json:
     root, manifest = Path(request["root"]), request["manifest"]
     root.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(root).free
-    if _marker(root, manifest["digest"]).exists():
+    if (
+        _marker(root, manifest["digest"]).exists()
+        and (root / "models" / manifest["digest"]).is_dir()
+    ):
         return {"verified": True, "files": [], "free": free}
     making = root / "incoming" / manifest["digest"]
     wanted = []
@@ -70,10 +83,8 @@ def download(request: Json) -> Json:
             with opened(target, offset) as file:
                 while chunk := answer.read(CHUNK):
                     file.write(chunk)
-    except urllib.error.URLError as error:
+    except BROKEN as error:
         raise Refusal("UnavailableError", f"{target.name} can't be downloaded: {error}") from error
-    except (ConnectionError, TimeoutError) as error:
-        raise Refusal("UnavailableError", f"{target.name}: download broken: {error}") from error
     return {"size": target.stat().st_size}
 
 

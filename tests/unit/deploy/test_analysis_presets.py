@@ -1,0 +1,29 @@
+import pytest
+from analysis_worlds import analysed, samples
+
+from greenlight.deploy.analysis import AnalysisSettings
+from greenlight.deploy.analysis_presets import PRESETS
+from greenlight.deploy.rules import Verdict
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_limit_of_a_preset_says_where_it_comes_from(preset):
+    assert all(rule.why for rule in AnalysisSettings.of(preset).rules)
+
+
+@pytest.mark.parametrize(("preset", "rate"), [("standard", 20.0), ("small", 2.0)])
+def test_a_preset_is_within_reach_of_the_load_it_is_made_for(preset, rate):
+    assert not AnalysisSettings.of(preset).out_of_reach(rate=rate, stream_share=0.8)
+
+
+def test_the_small_preset_reads_no_tail():
+    rules = AnalysisSettings.of("small").rules
+    assert {getattr(rule, "quantile", 0.5) for rule in rules} == {0.5}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_passes_an_equal_version_and_refuses_one_half_as_slow_again(preset):
+    settings = AnalysisSettings.of(preset)
+    at = {"settings": settings, "at_s": settings.step_min_s, "previous_s": 0.0}
+    assert analysed(samples(), samples(seed=2), **at).verdict is Verdict.PASS
+    assert analysed(samples(), samples(slow=1.5, seed=2), **at).verdict is not Verdict.PASS
