@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -35,6 +36,18 @@ FLAGS = {
 }
 
 
+TINY_ENGINE = Path(__file__).with_name("tiny_engine.py")
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory) -> str:
+    """An interpreter that runs the tiny engine whatever module it is asked to run."""
+    script = tmp_path_factory.mktemp("engine") / "python"
+    script.write_text(f'#!/bin/sh\nshift 2\nexec "{sys.executable}" -I -S {TINY_ENGINE} "$@"\n')
+    script.chmod(0o755)
+    return str(script)
+
+
 def profile(fault: EngineFault | None = None, **changes) -> EngineProfile:
     values = {"kind": "simulator", "flags": FLAGS[fault], "drain_s": 1, "shutdown_s": 1}
     return EngineProfile.model_validate(values | changes)
@@ -64,13 +77,17 @@ class MemoryBench:
 class RealBench:
     """A host whose root folder this machine can see."""
 
-    def __init__(self, host: Host, *, root: Path, settings) -> None:
-        self.description, self._root, self._settings = host, root, settings
+    def __init__(self, host: Host, *, root: Path, settings, python: str) -> None:
+        self.description, self._root = host, root
+        self._settings, self._python = settings, python
         self._opened = []
 
     def host(self, fault=None):
         host = open_host(
-            self.description, profile(fault), settings=self._settings, keep_models=KEPT
+            self.description,
+            profile(fault, python=self._python),
+            settings=self._settings,
+            keep_models=KEPT,
         )
         self._opened.append(host)
         return host
@@ -120,10 +137,10 @@ class TestMemoryHost(HostContract):
 
 class TestLocalHost(HostContract):
     @pytest.fixture
-    def bench(self, tmp_path, make_settings):
+    def bench(self, tmp_path, make_settings, python):
         host = Host.model_validate({"name": "here", "root": "hosts/here", "slots": slots()})
         settings = make_settings()
-        bench = RealBench(host, root=settings.home / "hosts/here", settings=settings)
+        bench = RealBench(host, root=settings.home / "hosts/here", settings=settings, python=python)
         yield bench
         bench.close()
 
@@ -152,8 +169,9 @@ class TestSshHost(HostContract):
         return machines[0].root / tmp_path.name
 
     @pytest.fixture
-    def bench(self, machines, root, make_settings):
-        bench = RealBench(described(machines[0], root), root=root, settings=make_settings())
+    def bench(self, machines, root, make_settings, python):
+        host = described(machines[0], root)
+        bench = RealBench(host, root=root, settings=make_settings(), python=python)
         yield bench
         bench.close()
 

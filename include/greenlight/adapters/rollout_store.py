@@ -28,7 +28,9 @@ class DatabaseLeases:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
 
-    def acquire(self, fleet: str, *, holder: str, ttl_s: float) -> Lease:
+    def acquire(
+        self, fleet: str, *, holder: str, ttl_s: float, instead_of: str | None = None
+    ) -> Lease:
         """Take the lease with a new, higher fence."""
         row = {"fleet": fleet, "holder": holder, "taken_at": NOW, "expires_at": _in(ttl_s)}
         insert = postgresql.insert(LEASES).values(fence=1, **row)
@@ -40,7 +42,11 @@ class DatabaseLeases:
                 "taken_at": sa.case((_held_by(holder), LEASES.c.taken_at), else_=NOW),
                 "expires_at": _in(ttl_s),
             },
-            where=sa.or_(LEASES.c.holder.is_(None), _held_by(holder), LEASES.c.expires_at <= NOW),
+            where=sa.or_(
+                LEASES.c.holder.is_(None),
+                LEASES.c.holder.in_([holder, instead_of]),
+                LEASES.c.expires_at <= NOW,
+            ),
         ).returning(LEASES)
         return self._changed(taken, fleet)
 

@@ -55,8 +55,8 @@ STANDARD: JsonDict = {
             "metric": "gap",
             "quantile": 0.5,
             "margin": 0.25,
-            "why": "Gaps are so alike that chance hardly widens their bounds: the margin is for hosts "
-            "of which one is slower for a while, whatever version it runs.",
+            "why": "Gaps are so alike that chance hardly widens their bounds: the margin is for a "
+            "host that is slower for a while, whatever version it runs.",
         },
         {
             "name": "total-p50",

@@ -200,11 +200,14 @@ class Lease:
 class LeaseStore(Protocol):
     """One holder a fleet. A lease that is not renewed in time may be taken by anybody."""
 
-    def acquire(self, fleet: str, *, holder: str, ttl_s: float) -> Lease:
+    def acquire(
+        self, fleet: str, *, holder: str, ttl_s: float, instead_of: str | None = None
+    ) -> Lease:
         """Take the lease with a new, higher fence.
 
         The holder itself may take it again at any time: a retry after a crash need not wait, and
-        whatever still runs with the old fence is refused from then on.
+        whatever still runs with the old fence is refused from then on. `instead_of`: a holder from
+        whom it is taken although it is alive.
 
         Raises:
             RefusedError: somebody else holds it; the message says who and since when.

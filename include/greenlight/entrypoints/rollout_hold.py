@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from greenlight.core.errors import GreenlightError, LostLeaseError, PermanentError, RefusedError
@@ -16,6 +17,7 @@ from greenlight.deploy.rollout_file import RolloutSettings, Strategy
 from greenlight.entrypoints.lease_keeper import LeaseKeeper
 
 if TYPE_CHECKING:
+    from greenlight.deploy.ports import Lease
     from greenlight.entrypoints.rollout_tools import Tools
 
 log = logging.getLogger(__name__)
@@ -126,20 +128,42 @@ class Hold:
         )
 
 
+class Way(StrEnum):
+    """How the lease is taken."""
+
+    FORWARD = "forward"
+    """The fence rises: whatever an earlier attempt still does is refused."""
+    SIDE_BY_SIDE = "side by side"
+    """The fence stays: for work on several hosts at once that doesn't touch the router."""
+    BACK = "back"
+    """The lease is taken from whoever goes forward, and they can't take it again."""
+
+
 @contextmanager
-def held(tools: Tools, rollout_id: str, *, side_by_side: bool = False) -> Iterator[Hold]:
+def held(tools: Tools, rollout_id: str, *, way: Way = Way.FORWARD) -> Iterator[Hold]:
     """Take the lease of a rollout's fleet and keep it alive inside the block.
 
-    With `side_by_side` the lease's fence stays: for work on several hosts at once that doesn't
-    touch the router. Otherwise it rises, and whatever an earlier attempt still does is refused.
-
     Raises:
+        LostLeaseError: this rollout is going back, and this is a step forward.
         RefusedError: another rollout holds it; the message says which and since when.
         InputError: there is no such rollout.
     """
     rollout = tools.journal.rollout(rollout_id)
     settings = RolloutSettings.model_validate(rollout.request["settings"])
-    take = tools.leases.join if side_by_side else tools.leases.acquire
-    lease = take(rollout.fleet, holder=rollout.id, ttl_s=settings.lease_s)
+    lease = _take(tools, rollout, way, ttl_s=settings.lease_s)
     with LeaseKeeper(tools.leases, lease, ttl_s=settings.lease_s) as keeper:
         yield Hold(tools=tools, rollout=rollout, settings=settings, keeper=keeper)
+
+
+def _take(tools: Tools, rollout: Rollout, way: Way, *, ttl_s: float) -> Lease:
+    leases, back = tools.leases, f"{rollout.id} (going back)"
+    if way is Way.BACK:
+        return leases.acquire(rollout.fleet, holder=back, ttl_s=ttl_s, instead_of=rollout.id)
+    take = leases.acquire if way is Way.FORWARD else leases.join
+    try:
+        return take(rollout.fleet, holder=rollout.id, ttl_s=ttl_s)
+    except RefusedError as error:
+        now = leases.current(rollout.fleet)
+        if now and now.holder == back:
+            raise LostLeaseError(str(error)) from error
+        raise

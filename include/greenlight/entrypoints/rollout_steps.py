@@ -16,7 +16,7 @@ from greenlight.core.types import JsonDict
 from greenlight.deploy.journal import Outcome, Progress, Step, progress, unfinished
 from greenlight.deploy.ports import EngineState, ModelFolder
 from greenlight.entrypoints import rollout_engines as engines
-from greenlight.entrypoints.rollout_hold import Hold, held
+from greenlight.entrypoints.rollout_hold import Hold, Way, held
 from greenlight.entrypoints.rollout_watch import Watch
 from greenlight.registry.tags import Alias
 
@@ -43,7 +43,7 @@ class Steps:
             RefusedError: the engine serves another digest than it was given.
             UnavailableError: the host does not answer, or the engine is not ready in time.
         """
-        with held(self._tools, rollout_id, side_by_side=True) as hold:
+        with held(self._tools, rollout_id, way=Way.SIDE_BY_SIDE) as hold:
             hold.require_forward()
             hold.do(Step.PREPARE, host, lambda: self._prepare(hold, host))
 
@@ -119,7 +119,7 @@ class Steps:
         """
         made = self._progress(rollout_id)
         if made.outcome is None:
-            with held(self._tools, rollout_id) as hold:
+            with held(self._tools, rollout_id, way=Way.BACK) as hold:
                 why = made.reason or reason
                 self._go_back(hold, why)
                 hold.do(Step.CLEAN_UP, "", lambda: self._clean_up(hold))

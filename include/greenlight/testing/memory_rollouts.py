@@ -19,13 +19,15 @@ class MemoryLeases:
         self._leases: dict[str, Lease] = {}
         self._fences: dict[str, int] = {}
 
-    def acquire(self, fleet: str, *, holder: str, ttl_s: float) -> Lease:
+    def acquire(
+        self, fleet: str, *, holder: str, ttl_s: float, instead_of: str | None = None
+    ) -> Lease:
         """Take the lease with a new, higher fence."""
         held = self.current(fleet)
-        if held and held.holder != holder:
+        if held and held.holder not in (holder, instead_of):
             raise RefusedError(_held_by_another(held))
         self._fences[fleet] = self.fence(fleet) + 1
-        taken_at = held.taken_at if held else self._now()
+        taken_at = held.taken_at if held and held.holder == holder else self._now()
         lease = Lease(
             fleet=fleet, holder=holder, fence=self.fence(fleet), taken_at=taken_at,
             expires_at=self._until(ttl_s),

@@ -56,6 +56,17 @@ class LeaseContract:
             leases.renew(before, ttl_s=TTL_S)
         assert leases.renew(after, ttl_s=TTL_S).fence == after.fence
 
+    def test_it_can_be_taken_from_a_holder_that_is_named(self, stores: Stores) -> None:
+        """Who goes back shuts out who goes forward; nobody else is."""
+        leases, _ = stores
+        forward = leases.acquire("seized", holder="ana", ttl_s=TTL_S)
+        with pytest.raises(RefusedError, match="ana"):
+            leases.acquire("seized", holder="ben", ttl_s=TTL_S, instead_of="eve")
+        back = leases.acquire("seized", holder="ben", ttl_s=TTL_S, instead_of="ana")
+        assert back.fence > forward.fence
+        with pytest.raises(RefusedError, match="ben"):
+            leases.acquire("seized", holder="ana", ttl_s=TTL_S)
+
     def test_an_expired_lease_passes_on_with_a_higher_fence(self, stores: Stores) -> None:
         """A lease does not outlive its owner."""
         leases, _ = stores
