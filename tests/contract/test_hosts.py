@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -297,3 +298,25 @@ class TestAPartition:
     def test_a_dead_link_is_noticed_within_fifteen_seconds_unless_told_otherwise(self):
         assert SshLimits().silence_s <= 15
         assert SshLimits().connect_s <= 15
+
+
+@needs_ssh
+def test_what_a_killed_test_run_left_is_removed_by_the_next():
+    script = (
+        "import os, signal\n"
+        "from greenlight.testing.ssh_hosts import ssh_hosts\n"
+        "with ssh_hosts(1) as (host,):\n"
+        "    print(host.namespace, flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    left = killed.stdout.decode().strip()
+    assert left in namespaces()
+    with ssh_hosts(1) as (host,):
+        assert host.namespace in namespaces()
+        assert left not in namespaces()
+    assert host.namespace not in namespaces()
+
+
+def namespaces() -> str:
+    return subprocess.run(["ip", "netns", "list"], capture_output=True, check=True).stdout.decode()

@@ -21,6 +21,7 @@ class Wanted:
 
     `refusal`: why it may not go live (nobody approved it, its evidence is too old); `None`: it may.
     `interface_changes`: what clients would notice beside the weights, such as another tokenizer.
+    `golden_prompts`: answers that its evidence recorded; `None`: it has no evidence.
     `is_baseline`: approved without evidence, as what a fleet starts with.
     """
 
@@ -30,6 +31,7 @@ class Wanted:
     weight_bytes: int
     refusal: str | None
     interface_changes: tuple[str, ...] = ()
+    golden_prompts: int | None = None
     is_baseline: bool = False
 
 
@@ -191,6 +193,7 @@ def _refusals(
         found.append(wanted.refusal)
     if world.live:
         found += [f"clients would notice: {change}" for change in wanted.interface_changes]
+        found += settings.out_of_reach(prompts=wanted.golden_prompts)
     if wanted.is_baseline and world.live and wanted.digest not in world.served_before:
         found.append(
             "it was approved as a baseline, without evidence, which only a fleet that serves "

@@ -73,6 +73,15 @@ class RolloutSettings(Value):
         """The shares of the new colour, in percent, in their order."""
         return self.steps if self.strategy is Strategy.CANARY else (100,)
 
+    def out_of_reach(self, *, prompts: int | None) -> tuple[str, ...]:
+        """Return which rules this load can never satisfy; `prompts`: golden ones on record."""
+        return self.analysis.out_of_reach(
+            rate=self.load.rate,
+            stream_share=self.load.stream_share,
+            prompts=prompts,
+            shares=(50,) if self.strategy is Strategy.ROLLING else self.shares,
+        )
+
 
 class RolloutFile(Value):
     """The whole file: settings by name."""

@@ -229,6 +229,7 @@ class Deploy:
             weight_bytes=_weight_bytes(folder.manifest),
             refusal=refusal,
             interface_changes=changes,
+            golden_prompts=len(models.golden(model, version)) or None,
             is_baseline=bool(standing.get("baseline")),
         )
         return wanted, bytes_live

@@ -17,7 +17,7 @@ from greenlight.deploy.fleet import Fleet
 from greenlight.deploy.shares import ServerKey
 from greenlight.testing.servers import free_port
 
-HEALTH_S = 0.05
+HEALTH_S = 0.1
 LONG = "a home with spaces and a very long name " * 3
 """As part of a path, longer than a socket's path may be."""
 

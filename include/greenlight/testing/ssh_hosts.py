@@ -25,6 +25,7 @@ from greenlight.core.errors import UnavailableError
 from greenlight.deploy.fleet import SshAccess
 
 PREFIX = "greenlight"
+FOLDER = "greenlight-ssh-"
 _NAMESPACE = re.compile(rf"^{PREFIX}-(\d+)-\w+", re.MULTILINE)
 PORT = 22
 READY_S = 15.0
@@ -91,7 +92,9 @@ def ssh_hosts(count: int = 2) -> Iterator[tuple[SshHost, ...]]:
     """
     _sweep()
     with (
-        tempfile.TemporaryDirectory(prefix="greenlight-ssh-", ignore_cleanup_errors=True) as folder,
+        tempfile.TemporaryDirectory(
+            prefix=f"{FOLDER}{os.getpid()}-", ignore_cleanup_errors=True
+        ) as folder,
         ExitStack() as stack,
     ):
         yield tuple(stack.enter_context(_host(Path(folder), n)) for n in range(count))
@@ -170,6 +173,9 @@ def _sweep() -> None:
     for found in _NAMESPACE.finditer(_ip("netns", "list")):
         if not Path(f"/proc/{found[1]}").exists():
             _delete(found[0])
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER}*-*"):
+        if not Path(f"/proc/{folder.name.removeprefix(FOLDER).split('-')[0]}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _keys(folder: Path, address: str) -> SshAccess:

@@ -31,7 +31,9 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.02
 CHECK_WAIT = 3
-"""How many health intervals a server may take to pass its first check."""
+"""How many health intervals a server may take to pass its first check,"""
+CHECK_SLACK_S = 1.0
+"""and how much longer on a busy machine."""
 FREE_S = 10.0
 FREE_POLL_S = 0.1
 
@@ -248,7 +250,7 @@ class HaproxyRouter:
     def _wait_checked(self, woken: Sequence[ServerKey]) -> None:
         settings = self._fleet.router
         patience_s = settings.health_interval_s * (settings.health_rise - 1 + CHECK_WAIT)
-        deadline = time.monotonic() + patience_s
+        deadline = time.monotonic() + patience_s + CHECK_SLACK_S
         while time.monotonic() < deadline:
             found = self._runtime.servers()
             if all(found[key].up for key in woken if key in found):

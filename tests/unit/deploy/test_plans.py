@@ -1,0 +1,132 @@
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from greenlight.core.errors import InputError, RefusedError
+from greenlight.core.settings import PROJECT
+from greenlight.deploy.colours import Colour
+from greenlight.deploy.fleet import Fleet
+from greenlight.deploy.journal import Live
+from greenlight.deploy.plans import Wanted, World, plan_rollout
+from greenlight.deploy.request import parse_deploy_request
+from greenlight.deploy.rollout_file import load_rollout
+
+GB = 2**30
+SETTINGS = PROJECT / "include/config/rollout.example.yaml"
+WANTED = Wanted(model="m", version=2, digest="2" * 64, weight_bytes=GB, refusal=None)
+
+
+def a_fleet(*, hosts=2, memory_gb=8):
+    return Fleet.model_validate(
+        {
+            "name": "f", "model": "m", "engine": {"kind": "simulator", "kv_cache_gb": 1},
+            "router": {"port": 8000},
+            "hosts": [
+                {
+                    "name": f"h{n}", "root": "r", "gpu_memory_gb": memory_gb,
+                    "slots": {"blue": {"port": 8100 + n}, "green": {"port": 8200 + n}},
+                }
+                for n in range(hosts)
+            ],
+        }
+    )  # fmt: skip
+
+
+def the_live(fleet, **changes):
+    found = Live(
+        version=1, digest="1" * 64, colour=Colour.BLUE, flags_digest=fleet.engine.digest,
+        rollout_id="r1",
+    )  # fmt: skip
+    return replace(found, **changes)
+
+
+def plan(fleet=None, *, rollout="standard", wanted=WANTED, live=True, **world):
+    fleet = fleet or a_fleet()
+    now = the_live(fleet) if live is True else live
+    facts = {"live_weight_bytes": GB if now else None, "unreachable": {}} | world
+    return plan_rollout(
+        "r2",
+        fleet=fleet,
+        settings=load_rollout(SETTINGS, rollout),
+        wanted=wanted,
+        world=World(now=datetime(2026, 11, 24, tzinfo=UTC), live=now, **facts),
+        by="ana",
+        request={},
+    )
+
+
+def test_a_plan_goes_to_the_idle_colour_in_steps():
+    made = plan()
+    made.require_possible()
+    assert made.rollout.colour is Colour.GREEN
+    assert made.moves == ("10", "50", "100")
+    assert made.gatekeeper == "h0"
+    assert any("compare it with blue" in line for line in made.steps())
+
+
+def test_the_first_version_is_compared_with_nothing():
+    made = plan(live=None)
+    assert (made.rollout.colour, made.moves) == (Colour.BLUE, ("100",))
+    assert not any("compare" in line for line in made.steps() if "nothing is compared" not in line)
+
+
+def test_rolling_moves_host_by_host():
+    assert plan(rollout="rolling").moves == ("h0", "h1")
+
+
+@pytest.mark.parametrize(
+    ("changes", "world", "said"),
+    [
+        ({"refusal": "it is not approved: nobody"}, {}, "nobody"),
+        ({"model": "other"}, {}, "serves m, not other"),
+        ({"interface_changes": ("tokenizer.json is a, the parent's b",)}, {}, "would notice"),
+        ({"is_baseline": True}, {}, "baseline"),
+        ({}, {"unreachable": {"h1": "no route"}}, "h1 cannot be used: no route"),
+        ({"weight_bytes": 7 * GB}, {}, "both colours need"),
+    ],
+)  # fmt: skip
+def test_what_is_refused_and_why(changes, world, said):
+    made = plan(wanted=replace(WANTED, **changes), **world)
+    with pytest.raises(RefusedError, match="nothing was changed") as refused:
+        made.require_possible()
+    assert said in str(refused.value)
+
+
+def test_every_reason_is_said_at_once():
+    wanted = replace(WANTED, refusal="nobody approved it", model="other")
+    assert len(plan(wanted=wanted, unreachable={"h0": "away"}).refusals) == 3
+
+
+def test_too_little_memory_for_both_is_enough_for_rolling():
+    fleet = a_fleet(memory_gb=3)
+    assert "choose the strategy rolling" in plan(fleet).refusals[0]
+    assert plan(fleet, rollout="rolling").refusals == ()
+
+
+def test_rolling_on_one_host_would_leave_nobody_serving():
+    assert "two hosts" in plan(a_fleet(hosts=1), rollout="rolling").refusals[0]
+
+
+def test_a_baseline_that_served_before_may_come_back():
+    wanted = replace(WANTED, is_baseline=True)
+    assert plan(wanted=wanted, served_before=frozenset({wanted.digest})).refusals == ()
+
+
+def test_the_same_version_with_other_flags_is_another_deploy():
+    fleet = a_fleet()
+    same = replace(WANTED, digest="1" * 64)
+    assert plan(fleet, wanted=same).nothing_to_do
+    other = the_live(fleet, flags_digest="0" * 64)
+    assert plan(fleet, wanted=same, live=other).nothing_to_do is None
+
+
+@pytest.mark.parametrize("values", [{"fleet": ""}, {}, {"fleet": "f", "versoin": 1}])
+def test_a_bad_request_names_the_key(values):
+    with pytest.raises(InputError, match="deploy request"):
+        parse_deploy_request(values)
+
+
+@pytest.mark.parametrize("version", [3, "champion"])
+def test_a_version_is_a_number_or_an_alias(version):
+    assert parse_deploy_request({"fleet": "f", "version": version}).version == version
