@@ -97,7 +97,8 @@ class Deploy:
             self._open(plan)
         with held(self.tools, rollout_id) as hold:
             kept = hold.rollout.request
-        return kept["plan"] | {"nothing_to_do": None}
+        planned: JsonDict = kept["plan"]
+        return planned | {"nothing_to_do": None}
 
     def run(
         self, request: DeployRequest, *, rollout_id: str, by: str, on_step: OnStep = log.info

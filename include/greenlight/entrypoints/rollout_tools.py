@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from greenlight.adapters.load_plan import GoldenPrompt
 from greenlight.core.clock import Clock, SystemClock
-from greenlight.core.digest import short
 from greenlight.core.errors import InputError
 from greenlight.core.settings import Settings
 from greenlight.core.types import JsonDict
@@ -27,7 +26,7 @@ from greenlight.deploy.ports import (
 from greenlight.deploy.rollout_file import LoadSettings
 
 if TYPE_CHECKING:
-    from greenlight.registry.ports import ModelRegistry
+    from greenlight.registry.ports import ModelRegistry, Version
 
 OpenProber = Callable[[Sequence[GoldenPrompt], LoadSettings], Prober]
 
@@ -43,6 +42,41 @@ class SmokeTest(Protocol):
         at_most: int,
     ) -> JsonDict:
         """Return how many answers agreed."""
+
+
+class AliasRegistry(Protocol):
+    """As much of a model registry as a rollout needs: versions, and where aliases point."""
+
+    def get(self, model: str, version: int) -> Version:
+        """Return one version."""
+
+    def find(
+        self, model: str, *, tags: Mapping[str, str], alias: str | None = None
+    ) -> Version | None:
+        """Return the version that an alias points at."""
+
+    def set_alias(self, model: str, *, alias: str, version: int) -> None:
+        """Point an alias at a version."""
+
+    def remove_alias(self, model: str, *, alias: str) -> None:
+        """Make an alias point nowhere."""
+
+
+class VersionFolders(Protocol):
+    """Versions as verified folders, and what their evidence says. See `Models`."""
+
+    @property
+    def registry(self) -> AliasRegistry:
+        """Where versions and aliases are kept."""
+
+    def folder(self, model: str, version: int) -> ModelFolder:
+        """Return a version's folder."""
+
+    def golden(self, model: str, version: int) -> tuple[GoldenPrompt, ...]:
+        """Return the prompts whose answers the version's evidence holds."""
+
+    def standing(self, model: str, version: int) -> JsonDict:
+        """Return whether a version may go live now."""
 
 
 class Models:
@@ -104,7 +138,7 @@ class Tools:
     router: Router
     leases: LeaseStore
     journal: JournalStore
-    models: Models
+    models: VersionFolders
     open_prober: OpenProber
     smoke_test: SmokeTest
     clock: Clock = SystemClock()  # noqa: RUF009 - stateless
@@ -131,7 +165,7 @@ def open_tools(settings: Settings, fleet_name: str, *, clock: Clock | None = Non
         RefusedError: no database or registry is configured, and the embedded stack is not up.
     """
     from greenlight.adapters.database import open_engine
-    from greenlight.adapters.haproxy import open_router
+    from greenlight.adapters.haproxy.router import HaproxyRouter
     from greenlight.adapters.hosts import open_host
     from greenlight.adapters.rollout_store import DatabaseJournal, DatabaseLeases
     from greenlight.entrypoints import stack
@@ -141,10 +175,12 @@ def open_tools(settings: Settings, fleet_name: str, *, clock: Clock | None = Non
     fleet = load_fleet(settings.config_file("fleet"), fleet_name)
     engine = open_engine(settings.database_url or stack.addresses(settings).database_url)
     registry = open_registry(settings)
+    router = HaproxyRouter(fleet, folder=settings.home / "router" / fleet.name)
+    router.ensure_running()
     return Tools(
         fleet=fleet,
         hosts={host.name: open_host(host, fleet.engine, settings=settings) for host in fleet.hosts},
-        router=open_router(fleet, settings=settings),
+        router=router,
         leases=DatabaseLeases(engine),
         journal=DatabaseJournal(engine),
         models=Models(settings, registry),
@@ -170,7 +206,7 @@ def open_load(prompts: Sequence[GoldenPrompt], settings: LoadSettings) -> Prober
     )
 
 
-def require_version(registry: ModelRegistry, model: str, wanted: int | str) -> int:
+def require_version(registry: AliasRegistry, model: str, wanted: int | str) -> int:
     """Return the number of a version named by its number or by an alias.
 
     Raises:
@@ -182,8 +218,3 @@ def require_version(registry: ModelRegistry, model: str, wanted: int | str) -> i
     if found is None:
         raise InputError(f"model {model} has no version with alias {wanted!r}")
     return found.version
-
-
-def named(model: str, version: int, digest: str) -> str:
-    """Return how a version is called in messages."""
-    return f"{model} version {version} ({short(digest)})"
