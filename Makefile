@@ -18,11 +18,15 @@ down: ## Stop them, in order; the data stays
 test: ## Set up, check, and run the tests (minutes)
 	scripts/setup dev ml autogptq
 	$(MAKE) --no-print-directory check
-	$(BIN)/pytest -m "not slow and not serve"
+	$(BIN)/pytest -m "not slow and not serve and not crash"
 
 test-slow: ## Set up everything and run what takes longer: the real model, the serving engine
 	scripts/setup dev ml autogptq serve
 	$(BIN)/pytest -m "slow or serve"
+
+test-crash: ## Kill the controller at every journaled step, and the router (minutes)
+	scripts/setup dev
+	$(BIN)/pytest -m crash
 
 check: ## Format check, lint, types, import contracts (seconds)
 	$(BIN)/ruff format --check .
@@ -42,6 +46,14 @@ bench-gate: ## Error rates of the gate beside a point estimate; last line: one J
 	scripts/setup core
 	$(BIN)/python benchmarks/gate.py
 
+bench-deploy: ## Switches and rollbacks under load on ten simulated hosts; last line: one JSON object
+	scripts/setup core
+	$(BIN)/python benchmarks/deploy.py
+
+bench-analysis: ## Error rates of the rollout's analysis; last line: one JSON object
+	scripts/setup core
+	$(BIN)/python benchmarks/analysis.py
+
 setup: ## Make every environment, for an editor
 	scripts/setup dev ml autogptq serve
 
@@ -53,4 +65,4 @@ clean: ## Remove caches of tools; environments, .greenlight and its data stay
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist
 	find dags plugins include tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo up down test test-slow check fix bench-quantize bench-gate setup lock clean
+.PHONY: help demo up down test test-slow test-crash check fix bench-quantize bench-gate bench-deploy bench-analysis setup lock clean

@@ -9,8 +9,12 @@ moves, and blue is drained until its streams end.
 **When green is worse**, or nobody can tell, the task that looks sends everything back to blue at
 once and fails; `roll_back` stops green, and the last line of `outcome` says why.
 
-**What is refused** before anything changes: a version nobody approved or whose evidence is too old,
-another tokenizer, a host that does not answer, too little GPU memory, a second deploy to the fleet.
+**Who is asked.** A version with evidence that nobody approved yet is put up for approval first
+(**Browse → Required Actions**); an answer is bound to the digests of the model and its evidence.
+
+**What is refused** before anything changes: a version that was rejected or whose evidence is too
+old, another tokenizer, a host that does not answer, too little GPU memory, a second deploy to the
+fleet.
 
 **Killed in the middle**, a retry goes on where it stopped: every step is in the journal.
 
@@ -27,6 +31,7 @@ import pendulum
 from airflow.sdk import Asset, Param, TriggerRule, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
+from greenlight_approval import CandidateApproval
 from greenlight_policy import DEFAULT_ARGS
 
 CHAMPION = Asset("greenlight://registry/champion")
@@ -81,6 +86,21 @@ def deploy_blue_green():
     """Wire the steps of `greenlight.entrypoints.deploy`."""
 
     @task
+    def ask(params=None):
+        from greenlight.entrypoints import deploy
+
+        asked = deploy.question(dict(params))
+        if asked is None:
+            raise AirflowSkipException("nobody needs to be asked")
+        return asked
+
+    @task
+    def record_answer(asked, answer):
+        from greenlight.entrypoints import approvals
+
+        return approvals.record_answer(asked, answer)
+
+    @task(trigger_rule=TriggerRule.NONE_FAILED)
     def begin(params=None, run_id=None):
         from greenlight.entrypoints import deploy
 
@@ -150,7 +170,24 @@ def deploy_blue_green():
 
         return deploy.finish(plan)
 
+    asked = ask()
+    approve = CandidateApproval(
+        task_id="approve",
+        subject="Approve {{ ti.xcom_pull(task_ids='ask')['title'] }} and deploy it?",
+        body="{{ ti.xcom_pull(task_ids='ask')['description'] }}",
+        params={
+            "reason": Param(
+                "",
+                type="string",
+                title="Reason",
+                description="Kept with the decision; say why when you reject.",
+            )
+        },
+        response_timeout=timedelta(hours=72),
+    )
     plan = begin()
+    asked >> approve
+    record_answer(asked, approve.output) >> plan
     others = prepare_gatekeeper(plan)
     hosts = prepare_host.partial(plan=plan).expand(host=others)
     moves = smoke_test(plan)

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from greenlight.core.digest import Manifest
 from greenlight.deploy.colours import Colour
+from greenlight.deploy.fleet import Fleet
 from greenlight.deploy.journal import Event, Rollout
 from greenlight.deploy.samples import Sample
 
@@ -180,6 +181,15 @@ class Router(Protocol):
         Raises:
             LostLeaseError: the fencing number is stale.
             RefusedError: the shares do not add up to 100, or nobody would serve.
+        """
+
+    def sync(self, fleet: Fleet, *, fence: int) -> None:
+        """Bring in the fleet's new hosts, in maintenance, and take out those it lacks.
+
+        Raises:
+            LostLeaseError: the fencing number is stale.
+            RefusedError: nobody would serve any more.
+            UnavailableError: a server still has connections: try again later.
         """
 
     def state(self) -> RouterState:

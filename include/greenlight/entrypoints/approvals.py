@@ -18,6 +18,7 @@ from greenlight.quantize.evidence import Evidence
 from greenlight.quantize.measurements import Verdict
 from greenlight.registry import approvals as rules
 from greenlight.registry.approvals import Approval, Decision
+from greenlight.registry.description import describe_candidate
 from greenlight.registry.ports import Version
 from greenlight.registry.tags import Alias, Tag
 
@@ -182,6 +183,37 @@ def standing(
         "reason": result.reason,
         "approval": result.approval.to_json() if result.approval else None,
         "baseline": baseline,
+    }
+
+
+def question(
+    settings: Settings,
+    *,
+    model: str,
+    version: int,
+    registry: ModelRegistry | None = None,
+    store: ApprovalStore | None = None,
+) -> JsonDict | None:
+    """Return what a person is asked about a version; `None` when there is nothing to ask.
+
+    There is nothing to ask when its approval stands, or when it has no evidence to look at.
+    `record_answer` takes the question with the answer.
+    """
+    registry, store = _opened(settings, registry, store)
+    found = registry.get(model, version)
+    if found.tag(Tag.EVIDENCE_DIGEST) is None:
+        return None
+    now = standing(settings, model=model, version=version, registry=registry, store=store)
+    if now["approved"]:
+        return None
+    evidence = _evidence(registry, found)
+    return {
+        "title": f"{model} version {version} ({evidence.candidate.recipe.name})",
+        "model": model,
+        "version": version,
+        "digest": found.digest,
+        "evidence_digest": evidence.digest,
+        "description": f"{now['reason']}\n\n{describe_candidate(evidence)}",
     }
 
 

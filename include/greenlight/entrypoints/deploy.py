@@ -20,6 +20,7 @@ from greenlight.core.errors import (
 )
 from greenlight.core.settings import Settings, load_settings
 from greenlight.core.types import JsonDict
+from greenlight.deploy.fleet import load_fleet
 from greenlight.deploy.journal import Live, Outcome, Progress, Rollout, live, progress, unfinished
 from greenlight.deploy.plans import Plan, Wanted, World, plan_rollout
 from greenlight.deploy.request import DeployRequest, parse_deploy_request
@@ -205,7 +206,8 @@ class Deploy:
         """Take the lease first: of two that begin at once, one is refused before it is written."""
         fleet = self.tools.fleet.name
         lease_s = RolloutSettings.model_validate(plan.rollout.request["settings"]).lease_s
-        self.tools.leases.acquire(fleet, holder=plan.rollout.id, ttl_s=lease_s)
+        lease = self.tools.leases.acquire(fleet, holder=plan.rollout.id, ttl_s=lease_s)
+        self.tools.router.sync(self.tools.fleet, fence=lease.fence)
         self.tools.journal.open_rollout(plan.rollout)
 
     def _wanted(self, request: DeployRequest, now: Live | None) -> tuple[Wanted, int | None]:
@@ -279,6 +281,23 @@ def open_deploy(fleet: str, *, settings: Settings | None = None) -> Deploy:
 
     settings = settings or load_settings()
     return Deploy(open_tools(settings, fleet), rollout_file=settings.config_file("rollout"))
+
+
+def question(params: JsonDict) -> JsonDict | None:
+    """Return what a person must be asked before a rollout; `None`: nothing.
+
+    Raises:
+        InputError: a parameter is unknown or not allowed, or there is no such version.
+    """
+    from greenlight.entrypoints import approvals
+    from greenlight.entrypoints.models import open_registry
+    from greenlight.entrypoints.rollout_tools import require_version
+
+    settings, request = load_settings(), parse_deploy_request(params)
+    fleet = load_fleet(settings.config_file("fleet"), request.fleet)
+    registry = open_registry(settings)
+    version = require_version(registry, fleet.model, request.version)
+    return approvals.question(settings, model=fleet.model, version=version, registry=registry)
 
 
 def begin(params: JsonDict, *, rollout_id: str, by: str) -> JsonDict:

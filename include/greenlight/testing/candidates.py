@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -83,9 +84,15 @@ def register_candidate(
     *,
     ratio: float = 1.02,
     created_at: datetime = CREATED,
+    extra: Mapping[str, str] | None = None,
 ) -> Version:
-    """Register a quantized version of the parent's model with its evidence."""
+    """Register a quantized version of the parent's model with its evidence.
+
+    `extra`: more files of its folder, such as a simulated engine's settings.
+    """
     folder = write_llama(root / "candidate", fill=9)
+    for name, text in (extra or {}).items():
+        (folder / name).write_text(text)
     manifest = manifest_of(folder)
     evidence = evidence_of(
         manifest, model=parent.model, parent=parent, ratio=ratio, created_at=created_at

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from greenlight.core.errors import UnavailableError
 from greenlight.deploy.colours import Colour
+from greenlight.deploy.fleet import Fleet
 from greenlight.deploy.ports import RouterState, ServerMode, ServerState
 from greenlight.deploy.shares import ServerKey, plan_shift, refuse_stale, require_known
 
@@ -48,6 +49,13 @@ class MemoryRouter:
         for key, weight in plan_shift(self.state(), shares, hosts=hosts).weights.items():
             self._servers[key] = replace(self._servers[key], weight=weight)
         self.history.append(dict(shares))
+
+    def sync(self, fleet: Fleet, *, fence: int) -> None:
+        """Bring in new hosts, and take out those that the fleet lacks."""
+        self._take(fence)
+        names = [host.name for host in fleet.hosts]
+        fresh = MemoryRouter(names)._servers
+        self._servers = {key: self._servers.get(key, server) for key, server in fresh.items()}
 
     def state(self) -> RouterState:
         """Return what the router does now."""

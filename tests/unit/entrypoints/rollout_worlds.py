@@ -22,7 +22,7 @@ rollouts:
     bake_s: 0.1
     warm_up_s: 0
     lease_s: 5
-    load: {rate: 100}
+    load: {rate: 1000}
     analysis:
       interval_s: 0.02
       step_min_s: 0.04
