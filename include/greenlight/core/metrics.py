@@ -17,6 +17,7 @@ class MetricName(StrEnum):
     JOB_PROGRESS = "greenlight_ml_job_progress_ratio"
     GATE_RESULTS = "greenlight_gate_results_total"
     APPROVALS = "greenlight_approvals_total"
+    FLEET_DRIFT = "greenlight_fleet_drift"
 
 
 class LabelName(StrEnum):
@@ -28,3 +29,4 @@ class LabelName(StrEnum):
     GATE = "gate"
     VERDICT = "verdict"
     DECISION = "decision"
+    FLEET = "fleet"

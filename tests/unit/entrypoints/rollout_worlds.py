@@ -29,7 +29,7 @@ rollouts:
       extension_s: 0.1
       max_extensions: 2
       confidence: 0.95
-      times_up_to_share: 50
+      times_up_to_share: 100
       rules:
         - {name: errors, strategy: errors, margin: 0.05, alone: 0.05}
         - {name: ttft, strategy: time_ratio, metric: ttft, quantile: 0.5, margin: 0.3}
@@ -67,7 +67,7 @@ class Models:
     def __init__(self, tmp_path):
         self.refused = {}
         self.baselines = set()
-        self.registry = Registry()
+        self.registry = Registry(self)
         self._folder = tmp_path
 
     def folder(self, model, version):
@@ -88,11 +88,12 @@ class Models:
 class Registry:
     """Only what a rollout asks: versions exist, and an alias points at one."""
 
-    def __init__(self):
-        self.aliases = {}
+    def __init__(self, models):
+        self.aliases, self._models = {}, models
 
     def get(self, model, version):
-        return type("Version", (), {"version": version})
+        digest = self._models.folder(model, version).manifest.digest
+        return type("Version", (), {"version": version, "digest": digest})
 
     def find(self, model, *, tags, alias):
         return self.get(model, self.aliases[alias]) if alias in self.aliases else None

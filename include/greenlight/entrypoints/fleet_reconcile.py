@@ -1,0 +1,99 @@
+"""Look every hour whether every host serves what was deployed; nothing is changed."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from greenlight.core.errors import GateError, GreenlightError
+from greenlight.core.settings import Settings, load_settings, read_config
+from greenlight.core.types import JsonDict
+from greenlight.deploy.colours import Colour
+from greenlight.deploy.drift import Found, Slot, drift
+from greenlight.deploy.fleet import FleetFile
+from greenlight.deploy.journal import live, progress, unfinished
+from greenlight.deploy.ports import EngineStatus, RouterState
+from greenlight.registry.tags import Alias
+
+if TYPE_CHECKING:
+    from greenlight.entrypoints.rollout_tools import Tools
+
+log = logging.getLogger(__name__)
+
+
+def fleets(settings: Settings | None = None) -> list[str]:
+    """Return the names of all fleets that something was deployed to."""
+    from greenlight.adapters.database import open_engine
+    from greenlight.adapters.rollout_store import DatabaseJournal
+    from greenlight.entrypoints import stack
+
+    settings = settings or load_settings()
+    named = read_config(settings.config_file("fleet"), FleetFile).fleets
+    url = settings.database_url or stack.addresses(settings).database_url
+    journal = DatabaseJournal(open_engine(url))
+    return [fleet.name for fleet in named if journal.rollouts(fleet.name)]
+
+
+def check(fleet: str, *, settings: Settings | None = None) -> JsonDict:
+    """Compare one fleet with its journal and its alias, and keep the result as a metric.
+
+    Raises:
+        GateError: something is not as it should be; the message lists everything.
+        ConfigError: the fleet file is wrong, or lacks the fleet.
+    """
+    from greenlight.adapters.fleet_metrics import write_drift
+    from greenlight.entrypoints.rollout_tools import open_tools
+
+    settings = settings or load_settings()
+    tools = open_tools(settings, fleet)
+    problems = find_drift(tools)
+    write_drift(settings.metrics, fleet=fleet, problems=len(problems))
+    if problems:
+        raise GateError(
+            f"fleet {fleet} is not as it was deployed: {'; '.join(problems)}. See "
+            "docs/runbooks/deploy.md"
+        )
+    log.info("fleet %s serves what was deployed", fleet)
+    return {"fleet": fleet, "problems": []}
+
+
+def find_drift(tools: Tools) -> tuple[str, ...]:
+    """Return everything about a fleet that is not as it should be."""
+    journal, model = tools.journal, tools.fleet.model
+    history = [(r, progress(journal.events(r.id))) for r in journal.rollouts(tools.fleet.name)]
+    now, left = live(history), unfinished(history)
+    running = left is not None and tools.leases.current(tools.fleet.name) is not None
+    if running:
+        log.info("fleet %s is being changed; it is looked at the next time", tools.fleet.name)
+        return ()
+    champion = tools.models.registry.find(model, tags={}, alias=Alias.CHAMPION)
+    refusal = None
+    if now is not None:
+        standing = tools.models.standing(model, now.version)
+        refusal = None if standing["approved"] else str(standing["reason"])
+    found = Found(
+        engines=_engines(tools),
+        router=_router(tools),
+        champion=None if champion is None else (champion.version, champion.digest),
+        unfinished=None if left is None else left.id,
+        refusal=refusal,
+    )
+    return drift(now, found)
+
+
+def _engines(tools: Tools) -> dict[Slot, EngineStatus | str]:
+    found: dict[Slot, EngineStatus | str] = {}
+    for host, runner in tools.hosts.items():
+        for colour in Colour:
+            try:
+                found[host, colour] = runner.status(colour)
+            except GreenlightError as error:
+                found[host, colour] = str(error)
+    return found
+
+
+def _router(tools: Tools) -> RouterState | str:
+    try:
+        return tools.router.state()
+    except GreenlightError as error:
+        return str(error)
