@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,16 +73,10 @@ class Point:
         except ValueError as error:
             raise InputError(f"{text!r} is not PHASE:STEP:SUBJECT:before|after: {error}") from error
 
-    def is_before(self, event: Event) -> bool:
-        """Return whether this point is right before an event."""
-        return self.side == BEFORE and self._is_of(event)
-
-    def is_after(self, event: Event) -> bool:
-        """Return whether this point is right after an event."""
-        return self.side == AFTER and self._is_of(event)
-
-    def _is_of(self, event: Event) -> bool:
-        return (self.phase, self.step, self.subject) == (event.phase, event.step, event.subject)
+    def is_at(self, side: str, event: Event) -> bool:
+        """Return whether this point is on that side of that event."""
+        mine = (self.side, self.phase, self.step, self.subject)
+        return mine == (side, event.phase, event.step, event.subject)
 
 
 class CrashingJournal:
@@ -93,12 +87,15 @@ class CrashingJournal:
 
     def append(self, event: Event) -> Event:
         """Add an event."""
-        if self._at.is_before(event):
-            os.kill(os.getpid(), self._signal)
+        self._signal_at(BEFORE, event)
         kept = self._journal.append(event)
-        if self._at.is_after(event):
-            os.kill(os.getpid(), self._signal)
+        self._signal_at(AFTER, event)
         return kept
+
+    def _signal_at(self, side: str, event: Event) -> None:
+        if self._at.is_at(side, event):
+            # To this thread: sent to the process, SIGSTOP would let it run on for a moment.
+            signal.pthread_kill(threading.get_ident(), self._signal)
 
     def open_rollout(self, rollout: Rollout) -> Rollout:
         """Keep a new rollout."""
