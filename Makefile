@@ -13,7 +13,7 @@ up: ## Start PostgreSQL, MLflow and Airflow on this machine; prints addresses an
 	$(BIN)/greenlight stack up
 
 down: ## Stop them, in order; the data stays
-	@if [ -x $(BIN)/greenlight ]; then $(BIN)/greenlight stack down; fi
+	@if [ -x $(BIN)/greenlight ]; then $(BIN)/greenlight deploy stop demo --yes; $(BIN)/greenlight stack down; fi
 
 test: ## Set up, check, and run the tests (minutes)
 	scripts/setup dev ml autogptq

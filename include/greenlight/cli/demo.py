@@ -7,9 +7,10 @@ import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.table import Table
 
 from greenlight.cli.console import console
-from greenlight.core.settings import load_settings
+from greenlight.core.settings import Settings, load_settings
 from greenlight.core.types import JsonDict
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ QUIET_EVERY_S = 15.0
 
 def demo(
     approve: Annotated[
-        bool, typer.Option("--approve", help="Approve the candidate at the end.")
+        bool, typer.Option("--approve", help="Approve the candidate, and deploy it.")
     ] = os.environ.get("APPROVE") == "yes",
 ) -> None:
     """Run the whole product on this machine: about 15 minutes on two cores, then seconds."""
@@ -40,9 +41,44 @@ def demo(
     _follow(run, began)
     candidate = run.candidate()
     show(candidate["model"], candidate["version"])
+    approve = approve or _ask(candidate)
     if approve:
-        _say(f"Approved; the run ended in state {run.approve(reason='make demo')}")
+        _approve(run)
+        _deploy(settings, run, request, candidate)
     _farewell(candidate, page, approved=approve, seconds=time.monotonic() - began)
+
+
+def _ask(candidate: JsonDict) -> bool:
+    """Ask whoever sits there; nobody does when there is no terminal."""
+    return console.is_terminal and typer.confirm(
+        f"Approve {candidate['title']} and deploy it on this machine?"
+    )
+
+
+def _approve(run: Demo) -> None:
+    if run.waits_for_a_person():
+        _say(f"Approved; the run ended in state {run.approve(reason='make demo')}")
+
+
+def _deploy(settings: Settings, run: Demo, request: JsonDict, candidate: JsonDict) -> None:
+    """Make the parent live, then the candidate beside it, while clients keep asking."""
+    from greenlight.entrypoints import demo_deploy as deploys
+    from greenlight.entrypoints import models, rollback_drill
+
+    parent = models.show_model(settings, request["model"], request["version"])
+    deploys.approve_baseline(settings, model=request["model"], version=request["version"])
+    steps = deploys.DeployDemo(api=run.api, settings=settings)
+    _say("Deploying the parent, which the candidate will replace: Airflow runs deploy_blue_green")
+    made = [steps.go_live(request["version"], digest=parent["digest"], say=_say)]
+    _say("Deploying the candidate beside it, while clients keep asking")
+    with deploys.clients(settings) as traffic:
+        made.append(steps.go_live(candidate["version"], digest=candidate["digest"], say=_say))
+    _say("Deploying a version with a planted fault to a shadow fleet of simulated engines")
+    drill = rollback_drill.drill("slow first token", settings=settings)
+    table = Table(title="What went live, and what it cost", show_header=False)
+    for row in deploys.rows(made, traffic.counts, drill):
+        table.add_row(row["what"], row["result"])
+    console.print(table)
 
 
 def _follow(run: Demo, began: float) -> None:
@@ -90,7 +126,10 @@ def _farewell(candidate: JsonDict, page: str, *, approved: bool, seconds: float)
         console.print(f"  {what + ':':15}{where}", soft_wrap=True)
     console.print("Next:")
     console.print(f"  greenlight evidence verify {name}")
-    if not approved:
+    if approved:
+        console.print("  greenlight deploy status demo")
+        console.print("  greenlight deploy history demo")
+    else:
         console.print(f"  approve it at {page.rsplit('/dags', 1)[0]}/required_actions, or with")
         console.print(f"  greenlight approvals approve {name} --by YOU --reason WHY")
     console.print("  make down")

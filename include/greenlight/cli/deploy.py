@@ -147,6 +147,31 @@ def history(fleet: FleetName, *, as_json: AsJson = False) -> None:
     _print_table([{c: entry[c] for c in columns} for entry in found])
 
 
+@app.command()
+def start(fleet: FleetName) -> None:
+    """Start again what is live, after a reboot, a crash or `stop`; what serves is left alone."""
+    now = _open(fleet).start()
+    console.print(
+        f"fleet {fleet} serves version {now.version} ({short(now.digest)}) as {now.colour}",
+        markup=False,
+    )
+
+
+@app.command()
+def stop(
+    fleet: FleetName,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Stop a fleet's engines and its router, at once; `start` starts them again."""
+    from greenlight.entrypoints.deploy import stop as stop_fleet
+
+    if not yes:
+        typer.confirm(f"Stop serving on fleet {fleet}?", abort=True)
+    stop_fleet(fleet, settings=load_settings())
+    console.print(f"fleet {fleet} is stopped", markup=False)
+
+
 def new_rollout_id(fleet: str) -> str:
     """Return an id that no other rollout of the fleet has, unless begun in the same second."""
     return f"{fleet}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"

@@ -82,6 +82,11 @@ class Demo:
             raise GateError(f"run {self.run_id} registered nothing. {why}")
         return found
 
+    def waits_for_a_person(self) -> bool:
+        """Return whether the run waits for its approval now."""
+        tasks = self.api.tasks(DAG, self.run_id)
+        return any(task.state == WAITING_FOR_A_PERSON for task in tasks)
+
     def approve(self, *, reason: str) -> str:
         """Approve the candidate and return the state in which the run ended."""
         self.api.answer(DAG, self.run_id, "approve", option="Approve", params={"reason": reason})

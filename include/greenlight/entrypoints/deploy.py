@@ -20,6 +20,7 @@ from greenlight.core.errors import (
 )
 from greenlight.core.settings import Settings, load_settings
 from greenlight.core.types import JsonDict
+from greenlight.deploy.colours import Colour
 from greenlight.deploy.fleet import load_fleet
 from greenlight.deploy.journal import Live, Outcome, Progress, Rollout, live, progress, unfinished
 from greenlight.deploy.plans import Plan, Wanted, World, plan_rollout
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.5
 DONE_WITHIN_S = 60.0
+STOP_GRACE_S = 5.0
 
 OnStep = Callable[[str], None]
 History = list[tuple[Rollout, Progress]]
@@ -125,6 +127,24 @@ class Deploy:
             self.steps.roll_back(rollout_id, reason=str(error))
             raise
         return self.steps.outcome(rollout_id)
+
+    def start(self) -> Live:
+        """Start again what is live: after a reboot, a crash, or `stop`. Serving engines stay.
+
+        Raises:
+            RefusedError: nothing was ever live, or a rollout is on its way.
+        """
+        history = self._history()
+        now, running = live(history), unfinished(history)
+        if now is None:
+            raise RefusedError(f"fleet {self.tools.fleet.name} never served anything: deploy first")
+        if running is not None:
+            raise RefusedError(
+                f"rollout {running.id} is on its way on fleet {self.tools.fleet.name}: wait for "
+                "its end, or go back with `greenlight deploy rollback`"
+            )
+        self.steps.restore(now.rollout_id)
+        return now
 
     def go_back(self, *, reason: str) -> JsonDict:
         """Make the version before serve again.
@@ -308,6 +328,23 @@ def begin(params: JsonDict, *, rollout_id: str, by: str) -> JsonDict:
     """
     request = parse_deploy_request(params)
     return open_deploy(request.fleet).begin(request, rollout_id=rollout_id, by=by)
+
+
+def stop(fleet: str, *, settings: Settings | None = None) -> None:
+    """Stop a fleet's engines and its router, at once and without a database; nobody is served.
+
+    What is live stays written down: `Deploy.start` starts it again.
+    """
+    from greenlight.adapters.haproxy.router import HaproxyRouter
+    from greenlight.adapters.hosts import open_host
+
+    settings = settings or load_settings()
+    found = load_fleet(settings.config_file("fleet"), fleet)
+    HaproxyRouter(found, folder=settings.home / "router" / found.name).stop(grace_s=STOP_GRACE_S)
+    for host in found.hosts:
+        with open_host(host, found.engine, settings=settings) as runner:
+            for colour in Colour:
+                runner.stop(colour)
 
 
 def step(plan: JsonDict, name: str, *arguments: str) -> JsonDict:

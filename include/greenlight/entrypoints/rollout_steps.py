@@ -92,7 +92,8 @@ class Steps:
         """
         with held(self._tools, rollout_id) as hold:
             hold.require_forward()
-            if not hold.rollout.is_first and not hold.host_by_host:
+            wanted = hold.settings.bake_s > 0 and not hold.rollout.is_first
+            if wanted and not hold.host_by_host:
                 hold.do(Step.BAKE, "", Watch(hold, go_back=self._go_back).bake)
 
     def promote(self, rollout_id: str) -> None:
@@ -146,6 +147,24 @@ class Steps:
             self.retire(left.id)
         else:
             self.roll_back(left.id, reason=f"left unfinished; {by} took over")
+
+    def restore(self, rollout_id: str) -> None:
+        """Start again what a rollout made live: after a reboot, a crash, or `deploy stop`.
+
+        Engines that serve it are left alone.
+
+        Raises:
+            RefusedError: a rollout is on its way.
+            UnavailableError: a host does not answer, or an engine is not ready in time.
+        """
+        with held(self._tools, rollout_id) as hold:
+            hosts, model = list(self._tools.hosts), self._model(hold, hold.rollout.version)
+            for host in hosts:
+                self._tools.hosts[host].put_model(model)
+                engines.start(hold, host, hold.new, model)
+            engines.open_to_router(hold, hold.new, hosts)
+            self._tools.router.shift({hold.new: 100, hold.old: 0}, fence=hold.fence)
+            self._tools.leases.release(hold.keeper.lease)
 
     def outcome(self, rollout_id: str) -> JsonDict:
         """Return how a rollout stands: `{"rollout_id", "outcome", "reason", "share", …}`."""

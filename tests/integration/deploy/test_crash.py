@@ -111,7 +111,9 @@ class World:
 
     def engine_processes(self):
         """How many engines there are, by port."""
-        command_lines = [" ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"])]
+        command_lines = [
+            " ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"])
+        ]
         return {
             slot.port: sum(
                 "engine_simulator" in line and f"--port {slot.port} " in f"{line} "

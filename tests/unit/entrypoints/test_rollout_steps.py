@@ -247,3 +247,21 @@ def test_streams_that_are_open_are_waited_for_before_blue_stops(live):
     live.run(2)
     done = [e for e in live.journal.events("to-2") if e.step is Step.RETIRE]
     assert done[-1].detail["streams_cut"] == 0
+
+
+def test_what_is_live_is_started_again_after_its_engines_ended(live):
+    for host in live.hosts.values():
+        host.stop(BLUE)
+    assert live.deploy.start().version == 1
+    assert live.served(BLUE) == {live.digest(1)}
+    assert live.share(BLUE) == 1
+    assert live.leases.current("f") is None
+
+
+def test_nothing_is_started_on_a_fleet_that_never_served_or_is_being_changed(world):
+    with pytest.raises(RefusedError, match="never served"):
+        world.deploy.start()
+    world.run(1)
+    world.deploy.begin(DeployRequest(fleet="f", version=2), rollout_id="now", by="ana")
+    with pytest.raises(RefusedError, match="now is on its way"):
+        world.deploy.start()
