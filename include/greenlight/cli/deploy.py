@@ -12,7 +12,7 @@ from rich.table import Table
 
 from greenlight.cli.console import console
 from greenlight.core.digest import short
-from greenlight.core.settings import load_settings
+from greenlight.core.settings import load_settings, read_config
 from greenlight.core.types import JsonDict
 
 if TYPE_CHECKING:
@@ -97,6 +97,30 @@ def run(
         typer.echo(json.dumps(ended))
     else:
         console.print(f"{ended['outcome']}: {ended.get('reason') or ''}", markup=False)
+
+
+@app.command()
+def fleets(*, as_json: AsJson = False) -> None:
+    """List the fleets of fleet.yaml, with their hosts."""
+    from greenlight.deploy.fleet import FleetFile
+
+    settings = load_settings()
+    found = read_config(settings.config_file("fleet"), FleetFile).fleets
+    if as_json:
+        typer.echo(json.dumps([fleet.model_dump(mode="json") for fleet in found]))
+        return
+    _print_table(
+        [
+            {
+                "fleet": fleet.name,
+                "model": fleet.model,
+                "engine": str(fleet.engine.kind),
+                "router": f"{fleet.router.address}:{fleet.router.port}",
+                "hosts": ", ".join(f"{host.name} ({host.runner})" for host in fleet.hosts),
+            }
+            for fleet in found
+        ]
+    )
 
 
 @app.command()

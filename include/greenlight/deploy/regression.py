@@ -113,6 +113,32 @@ def compare(before: Benchmark | None, now: Benchmark, settings: PerformanceSetti
     return Comparison(result=Result.SAME, reason=reason, rows=rows, before=before)
 
 
+def table(now: Benchmark, compared: Comparison) -> str:
+    """Return the numbers as aligned text: of this benchmark, and beside the one before."""
+    head = ("number", "value", "low", "high", "n", "before", "worse", "low", "high", "limit")
+    rows = {row.name: row for row in compared.rows}
+    lines: list[tuple[str, ...]] = [head]
+    for number in now.numbers:
+        cells = (number.name, *map(_shown, (number.value, number.low, number.high)))
+        lines.append((*cells, f"{number.n}", *_compared(rows.get(number.name))))
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _compared(row: Row | None) -> tuple[str, ...]:
+    if row is None:
+        return ("-",) * 5
+    return tuple(f"{x:.3g}" for x in (
+        math.inf if row.before is None else row.before, row.worse, row.low, row.high, row.limit,
+    ))  # fmt: skip
+
+
 def _differs(before: Benchmark, now: Benchmark) -> str | None:
     """Return what makes two benchmarks incomparable."""
     checks = (

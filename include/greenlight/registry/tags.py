@@ -35,6 +35,12 @@ class Tag(StrEnum):
     APPROVED_BY = "greenlight.approval_by"
     APPROVED_AT = "greenlight.approval_at"
     APPROVAL_REASON = "greenlight.approval_reason"
+    PERFORMANCE = "greenlight.performance"
+    """Followed by a dot and a fleet's name: the last benchmark there, as JSON."""
+    PERFORMANCE_RUN = "greenlight.performance_run"
+    """The run of the last benchmark of the live version."""
+    PERFORMANCE_RESULT = "greenlight.performance_result"
+    PERFORMANCE_SUMMARY = "greenlight.performance_summary"
 
 
 class Alias(StrEnum):

@@ -153,13 +153,13 @@ def test_a_baseline_then_an_approved_version_then_a_broken_one(world: World) -> 
     kept = approvals.list_approvals(world.settings, model=MODEL, version=good.version)
     assert [(k["decision"], k["digest"]) for k in kept] == [("approved", good.digest)]
 
-    broken = world.candidate("broken", error_rate=0.5)
+    broken = world.candidate("broken", slow_first_token=20.0)
     assert world.run("broken", broken, approve=True) == "failed"
     assert world.champion() == good.version
     assert world.status()["live"] == live
     last = world.last_line("broken", "outcome")
     assert "rolled back" in last
-    assert "errors" in last
+    assert "ttft" in last
 
 
 def test_a_rejected_version_goes_nowhere(world: World) -> None:
