@@ -67,6 +67,7 @@ class Models:
     def __init__(self, tmp_path):
         self.refused = {}
         self.baselines = set()
+        self.tokenizers = {}
         self.registry = Registry(self)
         self._folder = tmp_path
 
@@ -74,6 +75,7 @@ class Models:
         path = self._folder / f"v{version}"
         path.mkdir(exist_ok=True)
         (path / "config.json").write_text("{}")
+        (path / "tokenizer.json").write_text(self.tokenizers.get(version, "{}"))
         (path / "model.safetensors").write_text("w" * version)
         return ModelFolder(name=model, path=path, manifest=manifest_of(path))
 

@@ -1,10 +1,11 @@
 import pytest
 
 from greenlight.adapters.load_plan import GoldenPrompt
+from greenlight.adapters.openai_client import Reply
 from greenlight.core.errors import GateError
 from greenlight.deploy.colours import Colour
 from greenlight.deploy.ports import Target
-from greenlight.entrypoints.rollout_smoke import smoke_test
+from greenlight.entrypoints.rollout_smoke import _answers, smoke_test
 from greenlight.testing.engine_simulator import EngineSimulator
 from greenlight.testing.simulation import Simulation
 
@@ -40,8 +41,12 @@ def test_an_engine_that_fails_is_caught():
 
 
 def test_an_empty_answer_is_none():
+    reply = Reply(
+        text=" ", finish="stop", prompt_tokens=3, tokens=1, ttft_s=0.1, gaps_s=(), total_s=0.1
+    )
+    target = Target(colour=Colour.GREEN, url="http://127.0.0.1:1", model="m")
     with pytest.raises(GateError, match="empty text"):
-        smoke(answers={prompt.text: " " for prompt in GOLDEN})
+        _answers("gpu-1", target, [reply])
 
 
 def test_without_recorded_answers_it_must_answer_at_all():

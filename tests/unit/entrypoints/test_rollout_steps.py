@@ -143,6 +143,20 @@ def test_an_unapproved_version_is_refused_and_nothing_is_touched(live):
     assert live.leases.current("f") is None
 
 
+def test_another_tokenizer_is_refused_unless_it_is_wanted(live):
+    live.models.tokenizers[2] = '{"other": 1}'
+    with pytest.raises(RefusedError, match=r"would notice: tokenizer\.json"):
+        live.run(2)
+    assert live.run(2, allow_interface_change=True)["outcome"] == "live"
+
+
+def test_an_alias_that_was_moved_to_something_unapproved_is_refused(live):
+    live.models.registry.set_alias("m", alias=Alias.APPROVED, version=9)
+    live.models.refused[9] = "nobody decided about it"
+    with pytest.raises(RefusedError, match="version 9 does not go to fleet f: it is not approved"):
+        live.run("approved")
+
+
 def test_a_host_that_is_away_is_found_before_anything_changes(live):
     live.hosts["gpu-1"].away = True
     with pytest.raises(RefusedError, match=r"gpu-1 cannot be used.*nothing was changed"):
