@@ -127,8 +127,9 @@ def _decide(
     if as_json:
         typer.echo(json.dumps(kept))
     else:
+        on = "as a baseline" if baseline else f"on evidence {short(kept['evidence_digest'])}"
         console.print(
             f"{model} version {version} ({short(kept['digest'])}) is {kept['decision']} by "
-            f"{kept['decided_by']} on evidence {short(kept['evidence_digest'])}",
+            f"{kept['decided_by']} {on}",
             markup=False,
         )

@@ -100,6 +100,7 @@ class Progress:
     """What the journal says about a rollout.
 
     `share`: the last share of the new colour, in percent, that was shifted to and read back.
+    `breached`: it goes back, and never forward again.
     """
 
     done: frozenset[tuple[Step, str]]
@@ -123,14 +124,14 @@ def progress(events: Sequence[Event]) -> Progress:
         if event.phase is Phase.FAILED:
             reason = event.detail.get("reason", reason)
             breached = breached or event.step is not Step.CLEAN_UP
+        if event.step is Step.ROLL_BACK:  # begun: traffic may be back already
+            breached = True
+            reason = event.detail.get("reason", reason)
         if event.phase is not Phase.DONE:
             continue
         done.add((event.step, event.subject))
-        if event.step is Step.SHIFT:
-            share = int(event.detail["share"])
-        if event.step is Step.ROLL_BACK:
-            share, breached = 0, True
-            reason = event.detail.get("reason", reason)
+        if event.step in (Step.SHIFT, Step.ROLL_BACK):
+            share = int(event.detail.get("share", 0))
         if event.step is Step.FINISH:
             outcome = Outcome(event.detail["outcome"])
             reason = event.detail.get("reason", reason)

@@ -240,7 +240,12 @@ def _keeps(sample: Sample, settings: PerformanceSettings) -> bool:
     return sample.ok and in_time and (sample.gap_s is None or sample.gap_s <= settings.gap_s)
 
 
+def figure(value: float | None) -> str:
+    """Return three digits that count; `∞` for a median that is a failed request."""
+    if value is None or math.isinf(value):
+        return "∞"
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
 def _shown(number: Number | None, unit: str = "") -> str:
-    if number is None or number.value is None:
-        return "?"
-    return f"{number.value:.3g}{unit}"
+    return f"{figure(number.value)}{unit}" if number else "?"

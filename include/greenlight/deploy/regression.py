@@ -22,6 +22,7 @@ from greenlight.deploy.performance import (
     Benchmark,
     Number,
     PerformanceSettings,
+    figure,
 )
 
 
@@ -54,7 +55,7 @@ class Row:
     @property
     def says(self) -> str:
         """The numbers as a phrase."""
-        found = f"{self.name} {_shown(self.now)} against {_shown(self.before)}"
+        found = f"{self.name} {figure(self.now)} against {figure(self.before)}"
         if self.n < FEWEST:
             return f"{found} is read from {self.n} requests, and takes {FEWEST}"
         if self.name in (FAILED, GOODPUT):
@@ -119,7 +120,7 @@ def table(now: Benchmark, compared: Comparison) -> str:
     rows = {row.name: row for row in compared.rows}
     lines: list[tuple[str, ...]] = [head]
     for number in now.numbers:
-        cells = (number.name, *map(_shown, (number.value, number.low, number.high)))
+        cells = (number.name, *map(figure, (number.value, number.low, number.high)))
         lines.append((*cells, f"{number.n}", *_compared(rows.get(number.name))))
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     return "\n".join(
@@ -134,9 +135,7 @@ def table(now: Benchmark, compared: Comparison) -> str:
 def _compared(row: Row | None) -> tuple[str, ...]:
     if row is None:
         return ("-",) * 5
-    return tuple(f"{x:.3g}" for x in (
-        math.inf if row.before is None else row.before, row.worse, row.low, row.high, row.limit,
-    ))  # fmt: skip
+    return tuple(map(figure, (row.before, row.worse, row.low, row.high, row.limit)))
 
 
 def _differs(before: Benchmark, now: Benchmark) -> str | None:
@@ -210,7 +209,3 @@ def _plain(value: object) -> object:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return str(value) if isinstance(value, Result) else value
-
-
-def _shown(value: float | None) -> str:
-    return "∞" if value is None else f"{value:.3g}"

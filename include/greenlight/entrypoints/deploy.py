@@ -108,12 +108,17 @@ class Deploy:
     ) -> JsonDict:
         """Do the whole rollout in this process; whatever goes wrong, the old colour serves.
 
+        One of this id that was left half-way goes on, or goes on going back; one that is live
+        already stays so.
+
         Raises:
-            RefusedError: as `begin`.
+            RefusedError: as `begin`; or this rollout was taken back before.
             GateError: green was worse, or could not be judged; the old version serves everybody.
             UnavailableError: something did not answer; the old version serves everybody.
             LostLeaseError: somebody took over, and brings the rollout to its end.
         """
+        if ended := self._brought_to_its_end(rollout_id):
+            return ended
         plan = self.begin(request, rollout_id=rollout_id, by=by)
         if plan["nothing_to_do"]:
             on_step(plan["nothing_to_do"])
@@ -216,19 +221,45 @@ class Deploy:
         for move in plan["moves"]:
             on_step(f"move to {move}{' %' if move.isdigit() else ''}, and compare")
             self.steps.move(rollout_id, move)
-        on_step(f"bake for {plan['bake_s']:g} s, the old colour warm")
+        replaces = plan["previous_version"] is not None
+        if replaces:
+            on_step(f"bake for {plan['bake_s']:g} s, the old colour warm")
         self.steps.bake(rollout_id)
-        on_step(f"version {plan['version']} becomes the champion; the old colour drains")
+        drains = "; the old colour drains" if replaces else ""
+        on_step(f"version {plan['version']} becomes the champion{drains}")
         self.steps.promote(rollout_id)
         self.steps.retire(rollout_id)
+
+    def _brought_to_its_end(self, rollout_id: str) -> JsonDict | None:
+        """Return how an earlier attempt ended; `None`: it goes forward, or there was none."""
+        made = {r.id: p for r, p in self._history()}.get(rollout_id)
+        if made is None or not (made.outcome or made.breached):
+            return None
+        ended = self.steps.roll_back(rollout_id)  # leaves one that has ended as it ended
+        if ended["outcome"] != Outcome.LIVE:
+            raise RefusedError(f"rollout {rollout_id} was taken back: {ended['reason']}")
+        return ended
 
     def _open(self, plan: Plan) -> None:
         """Take the lease first: of two that begin at once, one is refused before it is written."""
         fleet = self.tools.fleet.name
         lease_s = RolloutSettings.model_validate(plan.rollout.request["settings"]).lease_s
         lease = self.tools.leases.acquire(fleet, holder=plan.rollout.id, ttl_s=lease_s)
+        if self._has_changed_since(plan):
+            self.tools.leases.release(lease)
+            raise RefusedError(
+                f"fleet {fleet} was changed while rollout {plan.rollout.id} was planned; it "
+                "changed nothing: run it again, to plan it anew"
+            )
         self.tools.router.sync(self.tools.fleet, fence=lease.fence)
         self.tools.journal.open_rollout(plan.rollout)
+
+    def _has_changed_since(self, plan: Plan) -> bool:
+        """Return whether the plan looked at another world; its idle colour may serve by now."""
+        history, planned = self._history(), plan.rollout
+        now = live(history)
+        before = None if planned.is_first else (planned.previous_digest, planned.colour.other)
+        return unfinished(history) is not None or before != (now and (now.digest, now.colour))
 
     def _wanted(self, request: DeployRequest, now: Live | None) -> tuple[Wanted, int | None]:
         from greenlight.entrypoints.rollout_tools import require_version

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from greenlight.core.errors import GateError, GreenlightError, LostLeaseError, UnavailableError
@@ -122,40 +122,44 @@ class Watch:
         return self._watch(self._settings.analysis.lasting(self._settings.bake_s), share=100.0)
 
     def _watch(self, settings: AnalysisSettings, *, share: float) -> JsonDict:
-        try:
-            analysis = self._until_decided(settings, share=share)
-        except BaseException as error:
-            self._back_first(error)
-            raise
+        with ExitStack() as afterwards:  # ending the load takes a moment; going back comes first
+            try:
+                analysis = self._until_decided(settings, share=share, afterwards=afterwards)
+            except BaseException as error:
+                self._back_first(error)
+                raise
         log.info("at %g %%: %s\n%s", share, analysis.verdict, analysis.table())
         return analysis.to_json()
 
-    def _until_decided(self, settings: AnalysisSettings, *, share: float) -> Analysis:
+    def _until_decided(
+        self, settings: AnalysisSettings, *, share: float, afterwards: ExitStack
+    ) -> Analysis:
         hold = self._hold
         colours = [hold.new] if hold.rollout.is_first else [hold.new, hold.old]
         load, before = Load(hold, colours), self._tools.router.state()
         began, previous, looks = self._tools.clock.monotonic(), 0.0, 0
-        with load.running(seconds=settings.step_max_s + settings.interval_s):
-            while True:
-                self._wait(settings.interval_s)
-                load.check()
-                elapsed = self._tools.clock.monotonic() - began
-                analysis = judge(
-                    None if hold.rollout.is_first else load.samples[hold.old],
-                    load.samples[hold.new],
-                    _live(before, self._tools.router.state()),
-                    settings,
-                    look=Look(elapsed_s=elapsed, previous_s=previous),
-                    green_is=hold.new,
-                    share=share,
-                )
-                decision, previous, looks = next_action(analysis), elapsed, looks + 1
-                if decision.action is Action.ROLL_BACK:
-                    raise GateError(f"at {share:g} %: {decision.reason}\n{analysis.table()}")
-                if decision.action is Action.ADVANCE:
-                    return analysis
-                if looks % SAY_EVERY == 0:
-                    log.info("at %g %%, %.0f s: %s", share, elapsed, decision.reason)
+        seconds = settings.step_max_s + settings.interval_s
+        afterwards.enter_context(load.running(seconds=seconds))
+        while True:
+            self._wait(settings.interval_s)
+            load.check()
+            elapsed = self._tools.clock.monotonic() - began
+            analysis = judge(
+                None if hold.rollout.is_first else load.samples[hold.old],
+                load.samples[hold.new],
+                _live(before, self._tools.router.state()),
+                settings,
+                look=Look(elapsed_s=elapsed, previous_s=previous),
+                green_is=hold.new,
+                share=share,
+            )
+            decision, previous, looks = next_action(analysis), elapsed, looks + 1
+            if decision.action is Action.ROLL_BACK:
+                raise GateError(f"at {share:g} %: {decision.reason}\n{analysis.table()}")
+            if decision.action is Action.ADVANCE:
+                return analysis
+            if looks % SAY_EVERY == 0:
+                log.info("at %g %%, %.0f s: %s", share, elapsed, decision.reason)
 
     def _back_first(self, error: BaseException) -> None:
         """Send traffic back; with a lost lease it isn't ours to move, and the router says so."""

@@ -36,9 +36,9 @@ SETTINGS: JsonDict = {
     "warm_up_s": 0.1,
     "bake_s": 0.3,
     "lease_s": 2,
-    "load": QUICK["load"] | {"rate": 100},
-    "analysis": QUICK["analysis"] | {"interval_s": 0.1, "step_min_s": 0.4, "extension_s": 0.6,
-                                     "max_extensions": 10},
+    "load": QUICK["load"] | {"rate": 120},
+    "analysis": QUICK["analysis"] | {"interval_s": 0.1, "step_min_s": 0.6, "extension_s": 0.2,
+                                     "max_extensions": 30},
 }  # fmt: skip
 """Over `local_fleet.QUICK`: every step that there is, in the shortest time that can prove it."""
 
@@ -124,6 +124,10 @@ def ended(root: Path, rollout_id: str) -> JsonDict:
     return found
 
 
+def _file(root: Path, rollout_id: str) -> Path:
+    return root / f"ended-{rollout_id}.json"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a rollout; return 0 when the version is live, and 1 when it was refused or went back."""
     parser = argparse.ArgumentParser(prog="greenlight.testing.crashing_rollout")
@@ -156,9 +160,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _file(root: Path, rollout_id: str) -> Path:
-    return root / f"ended-{rollout_id}.json"
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Run a rollout, and end this process as `main` says."""
+    sys.exit(main(arguments))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

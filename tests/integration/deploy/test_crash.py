@@ -6,12 +6,15 @@ Everything is real but the engines' model: processes, HAProxy, Postgres, SIGKILL
 import json
 import multiprocessing
 import os
+import re
 import signal
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import count
 
+import httpx
 import psutil
 import pytest
 
@@ -19,9 +22,8 @@ from greenlight.adapters import database
 from greenlight.adapters.load_plan import GoldenPrompt, LoadPlan
 from greenlight.adapters.rollout_store import DatabaseJournal, DatabaseLeases
 from greenlight.adapters.traffic import Traffic
-from greenlight.core.errors import LostLeaseError
 from greenlight.deploy.colours import Colour
-from greenlight.deploy.journal import Event, Phase, Step
+from greenlight.deploy.journal import Phase, Step
 from greenlight.deploy.ports import EngineState, ServerMode
 from greenlight.registry.tags import Alias
 from greenlight.testing import crashing_rollout
@@ -33,7 +35,7 @@ from greenlight.testing.simulation import Simulation
 
 pytestmark = [
     pytest.mark.crash,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(haproxy_program() is None, reason="HAProxy is not installed"),
     pytest.mark.skipif(postgres_binaries() is None, reason="PostgreSQL is not installed"),
 ]
@@ -46,7 +48,7 @@ PROMPTS = tuple(GoldenPrompt(id=n, text=f"prompt {n}", max_tokens=8) for n in ra
 BACK = (Step.ROLL_BACK, Step.CLEAN_UP, Step.FINISH)
 
 # Each controller is a process of its own, forked from one that has imported everything: imports
-# would take most of the time of a hundred rollouts.
+# would take most of the time of a hundred controllers.
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["__main__", crashing_rollout.__name__])
 
@@ -65,25 +67,33 @@ class World:
         self.fleet.add_version(version, behaviour)
         return version
 
-    def controller(self, version, *, rollout_id=None, kill_at=None, stop_at=None):
-        """Start a controller's process."""
-        arguments = [str(self.fleet.root), self.database_url, rollout_id or f"to-{version}"]
-        arguments += [str(version)]
+    def controller(self, version, *, kill_at=None, stop_at=None):
+        """Start the process of a controller, the first or the next of this rollout."""
+        arguments = [str(self.fleet.root), self.database_url, f"to-{version}", str(version)]
         arguments += ["--kill-at", str(kill_at)] if kill_at else []
         arguments += ["--stop-at", str(stop_at)] if stop_at else []
-        process = PROCESSES.Process(target=crashing_rollout.main, args=(arguments,), daemon=True)
+        process = PROCESSES.Process(target=crashing_rollout.run, args=(arguments,), daemon=True)
         process.start()
         return process
 
     def run(self, version, **how):
-        """Run a controller to its end; return its exit code, 0 or -SIGKILL."""
+        """Run a controller to its end; return its exit code."""
         return exit_code(self.controller(version, **how))
 
     def ended(self, version):
+        """What the last controller that was not killed said."""
         return crashing_rollout.ended(self.fleet.root, f"to-{version}")
 
     def events(self, version):
         return self.journal.events(f"to-{version}")
+
+    def entries(self, version, steps=tuple(Step)):
+        """Where a rollout that nobody disturbed can be killed."""
+        return [
+            Point(phase=e.phase, step=e.step, subject=e.subject)
+            for e in self.events(version)
+            if e.step in steps
+        ]
 
     def live(self):
         return self.deploy.status()["live"]
@@ -92,36 +102,34 @@ class World:
         plan = LoadPlan(rate=rate, prompts=PROMPTS, stream_share=0.5, timeout_s=30)
         return Traffic(self.fleet.url, model=MODEL, plan=plan)
 
-    def wait_for(self, version, phase, step, subject=""):
-        wanted = (phase, step, subject)
-        wait_until(lambda: wanted in [(e.phase, e.step, e.subject) for e in self.events(version)])
+    def servers(self):
+        """What the router does, without its counters."""
+        found = self.fleet.router.state().servers
+        return [replace(s, requests=0, errors=0, sessions=0) for s in found]
+
+    def aliases(self):
+        return json.loads((self.fleet.root / "versions" / "aliases.json").read_text())
+
+    def processes(self):
+        """How many engines run, by port; and how many routers."""
+        lines = [" ".join(p.info["cmdline"] or ()) + " " for p in psutil.process_iter(["cmdline"])]
+        ports = [h.slots.of(c).port for h in self.fleet.fleet.hosts for c in Colour]
+        return Counter(
+            port for port in ports for line in lines
+            if "engine_simulator" in line and f"--port {port} " in line
+        ) | Counter(router=len(self._routers()))  # fmt: skip
+
+    def _routers(self):
+        return [
+            p for p in psutil.process_iter(["name", "cwd"])
+            if (p.info["name"], p.info["cwd"]) == ("haproxy", str(self.fleet.root / "router"))
+        ]  # fmt: skip
 
     def picture(self):
         """Everything that a controller can change."""
-        state = self.fleet.router.state()
-        aliases = (self.fleet.root / "versions" / "aliases.json").read_text()
-        engines = {
-            (name, colour): host.status(colour)
-            for name, host in self.fleet.hosts.items()
-            for colour in Colour
-        }
-        servers = tuple(replace(s, requests=0, errors=0, sessions=0) for s in state.servers)
         rows = [(r, self.journal.events(r.id)) for r in self.journal.rollouts(FLEET)]
-        return state.fence, servers, aliases, engines, rows, self.engine_processes()
-
-    def engine_processes(self):
-        """How many engines there are, by port."""
-        command_lines = [
-            " ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"])
-        ]
-        return {
-            slot.port: sum(
-                "engine_simulator" in line and f"--port {slot.port} " in f"{line} "
-                for line in command_lines
-            )
-            for host in self.fleet.fleet.hosts
-            for slot in (host.slots.blue, host.slots.green)
-        }
+        fence = self.fleet.router.state().fence
+        return fence, self.servers(), self.aliases(), self.processes(), rows
 
     def assert_serves(self, version):
         """One version is active, and nothing is left of any other."""
@@ -132,16 +140,11 @@ class World:
         assert state.share(colour) == 1
         assert {s.mode for s in state.of(colour.other)} == {ServerMode.MAINT}
         for host in self.fleet.hosts.values():
-            serving, idle = host.status(colour), host.status(colour.other)
-            assert (serving.state, serving.served_digest) == (EngineState.READY, live["digest"])
-            assert idle.state is EngineState.STOPPED
-        assert self.engine_processes() == {
-            host.slots.of(c).port: int(c is colour)
-            for host in self.fleet.fleet.hosts
-            for c in Colour
-        }
-        aliases = json.loads((self.fleet.root / "versions" / "aliases.json").read_text())
-        assert aliases == {str(Alias.CHAMPION): version}
+            found = host.status(colour)
+            assert (found.state, found.served_digest) == (EngineState.READY, live["digest"])
+        serving = [host.slots.of(colour).port for host in self.fleet.fleet.hosts]
+        assert self.processes() == Counter([*serving, "router"])
+        assert self.aliases() == {str(Alias.CHAMPION): version}
         assert self.leases.current(FLEET) is None
 
     def assert_done_once(self, version):
@@ -164,6 +167,10 @@ def wait_until(holds, *, at_most_s=PATIENCE_S):
         time.sleep(0.02)
 
 
+def wait_until_frozen(process):
+    wait_until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
+
+
 def assert_nothing_dropped(traffic):
     counts = traffic.counts
     dropped = (counts.failed, counts.non_2xx, counts.truncated)
@@ -180,40 +187,33 @@ def world(tmp_path_factory):
         yield world
 
 
-def kill_everywhere(world, entries, new_version, converged):
-    """Run a rollout for every entry: killed before it, the retry killed after it, retried."""
+def kill_everywhere(world, entries, *, new_version, converges):
+    """Run a rollout for every entry: killed before it; its retry killed after it; then retried."""
     left = [replace(entry, side=side) for entry in entries for side in (BEFORE, AFTER)]
-    assert left
     while left:
         point, version = left.pop(0), new_version()
-        began = time.monotonic()
-        assert world.run(version, kill_at=point) == KILLED, f"never came to {point}"
+        assert world.run(version, kill_at=point) == KILLED, f"{point} never came"
         after = replace(point, side=AFTER)
-        if point != after and world.run(version, kill_at=after) == KILLED:
+        if after in left and world.run(version, kill_at=after) == KILLED:
             left.remove(after)
-        converged(version, point)
-        print(f"{point}: {time.monotonic() - began:.1f} s")
+        converges(version)
 
 
-def entries_of(world, version, steps=tuple(Step)):
-    """Return the journal's entries of a rollout that nobody disturbed."""
-    events = [e for e in world.events(version) if e.step in steps]
-    return list(dict.fromkeys(Point(phase=e.phase, step=e.step, subject=e.subject) for e in events))
-
-
-def test_a_controller_killed_at_any_entry_of_a_rollout_is_carried_on_by_its_retry(world):
+def test_a_killed_controller_is_carried_on_by_its_retry(world):
     undisturbed = world.new_version()
     assert world.run(undisturbed) == 0
+    entries = world.entries(undisturbed)
+    assert {entry.step for entry in entries} == set(Step) - {Step.LEASE, *BACK} | {Step.FINISH}
 
-    def converged(version, point):
-        assert world.run(version) == 0, (point, world.ended(version))
+    def converges(version):
+        assert world.run(version) == 0, world.ended(version)
         assert world.ended(version)["outcome"] == "live"
         world.assert_serves(version)
         world.assert_done_once(version)
         assert_nothing_dropped(traffic)
 
     with world.traffic() as traffic:
-        kill_everywhere(world, entries_of(world, undisturbed), world.new_version, converged)
+        kill_everywhere(world, entries, new_version=world.new_version, converges=converges)
     assert_nothing_dropped(traffic)
 
 
@@ -221,17 +221,101 @@ def test_a_controller_killed_while_it_goes_back_is_carried_on_by_its_retry(world
     before = world.live()["version"]
     undisturbed = world.new_version(SLOW)
     assert world.run(undisturbed) == 1
-    failed = [Point(phase=Phase.FAILED, step=Step.ANALYSE, subject="50")]
-    entries = entries_of(world, undisturbed, BACK)
+    entries = world.entries(undisturbed, BACK)
     assert {entry.step for entry in entries} == set(BACK)
+    entries += [e for e in world.entries(undisturbed) if e.phase is Phase.FAILED]
 
-    def converged(version, point):
-        assert world.run(version) == 1, point
-        assert world.deploy.history()[-1]["outcome"] == "rolled back", point
+    def converges(version):
+        assert world.run(version) == 1
+        assert world.deploy.history()[-1]["outcome"] == "rolled back"
         world.assert_serves(before)
         world.assert_done_once(version)
         assert_nothing_dropped(traffic)
 
     with world.traffic() as traffic:
-        kill_everywhere(world, entries + failed, lambda: world.new_version(SLOW), converged)
+        kill_everywhere(
+            world, entries, new_version=lambda: world.new_version(SLOW), converges=converges
+        )
     assert_nothing_dropped(traffic)
+
+
+def test_a_router_killed_at_half_the_traffic_comes_back_as_it_was_and_the_rollout_goes_on(world):
+    version = world.new_version()
+    judged = Point(phase=Phase.DONE, step=Step.ANALYSE, subject="50")
+    began = replace(judged, phase=Phase.BEGAN)
+    pid = world.fleet.router.process.pid()
+    with world.traffic() as traffic, ThreadPoolExecutor(1) as pool:
+        controller = world.controller(version, stop_at=judged)
+        wait_until(lambda: began in world.entries(version))
+        stream = pool.submit(long_stream, world)
+        before = world.servers()
+        assert {s.weight for s in before} == {50}
+        wait_until(lambda: sum(s.sessions for s in world.fleet.router.state().servers) > 0)
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(httpx.TransportError):
+            stream.result(PATIENCE_S)
+        wait_until_frozen(controller)
+    assert world.fleet.router.process.pid() not in (pid, None)
+    assert traffic.counts.non_2xx == 0, traffic.counts.reasons
+    with world.traffic() as afterwards:
+        assert world.servers() == before
+        os.kill(controller.pid, signal.SIGCONT)
+        assert exit_code(controller) == 0, world.ended(version)
+    assert_nothing_dropped(afterwards)
+    world.assert_serves(version)
+    world.assert_done_once(version)
+
+
+def long_stream(world):
+    """Ask for more than comes before the router's end; to end early without an error is a lie."""
+    body = {
+        "model": MODEL, "messages": [{"role": "user", "content": "go on"}],
+        "stream": True, "max_tokens": 20_000, "ignore_eos": True,
+    }  # fmt: skip
+    url = f"{world.fleet.url}/v1/chat/completions"
+    with httpx.stream("POST", url, json=body, timeout=PATIENCE_S) as response:
+        for _ in response.iter_bytes():
+            pass
+
+
+def test_of_two_controllers_at_once_one_is_refused_with_who_and_since_when(world):
+    versions = world.new_version(), world.new_version()
+    both = [world.controller(version) for version in versions]
+    codes = [exit_code(process) for process in both]
+    assert sorted(codes) == [0, 1]
+    winner, loser = versions[codes.index(0)], versions[codes.index(1)]
+    refused = world.ended(loser)
+    assert refused["error"] == "RefusedError"
+    who = rf"is being changed by to-{winner} since \d{{4}}-\d\d-\d\dT\d\d:\d\d"
+    assert re.search(who, refused["message"])
+    assert f"to-{loser}" not in [entry["rollout_id"] for entry in world.deploy.history()]
+    world.assert_serves(winner)
+    world.assert_done_once(winner)
+
+
+@pytest.mark.parametrize(
+    ("point", "refused_by"),
+    [
+        (Point(phase=Phase.BEGAN, step=Step.SHIFT, subject="50", side=AFTER), "the router has"),
+        (Point(phase=Phase.DONE, step=Step.SHIFT, subject="50"), "the fleet's lease has"),
+    ],
+    ids=["by the router", "by the journal"],
+)
+def test_a_controller_frozen_beyond_its_lease_is_refused_and_changes_nothing(
+    world, point, refused_by
+):
+    frozen, version = world.new_version(), world.new_version()
+    with world.traffic() as traffic:
+        controller = world.controller(frozen, stop_at=point)
+        wait_until_frozen(controller)
+        wait_until(lambda: world.leases.current(FLEET) is None)
+        assert world.run(version) == 0, world.ended(version)
+        before = world.picture()
+        os.kill(controller.pid, signal.SIGCONT)
+        assert exit_code(controller) == 1
+        assert world.ended(frozen)["error"] == "LostLeaseError"
+        assert refused_by in world.ended(frozen)["message"]
+        assert world.picture() == before
+    assert_nothing_dropped(traffic)
+    world.assert_serves(version)
+    assert world.deploy.steps.outcome(f"to-{frozen}")["outcome"] == "rolled back"

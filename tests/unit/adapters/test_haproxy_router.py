@@ -1,3 +1,7 @@
+import json
+import os
+import signal
+import socket
 import statistics
 import time
 
@@ -5,7 +9,12 @@ import pytest
 
 from greenlight.adapters.haproxy.router import HaproxyRouter
 from greenlight.adapters.haproxy.runtime import RuntimeApi
-from greenlight.core.errors import ConfigError, RefusedError, UnavailableError
+from greenlight.core.errors import (
+    ConfigError,
+    LostLeaseError,
+    RefusedError,
+    UnavailableError,
+)
 from greenlight.deploy.colours import Colour
 from greenlight.deploy.ports import ServerMode
 from greenlight.testing.haproxy_worlds import a_fleet, haproxy_program, haproxy_router, health_pages
@@ -165,3 +174,66 @@ def test_a_shift_of_ten_hosts_takes_milliseconds(tmp_path):
             took.append(time.perf_counter() - began)
             assert router.state().share(GREEN) == percent / 100
         assert statistics.median(took) < 0.5, took
+
+
+def killed(router):
+    os.kill(router.process.pid(), signal.SIGKILL)
+    while router.process.pid():
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("ask", ["state", "change"])
+def test_a_router_that_was_killed_is_started_again_as_it_was(pages, tmp_path, ask):
+    with haproxy_router(fleet_of(pages, "gpu-1", "gpu-2"), tmp_path) as router:
+        set_ready(router, "gpu-1", "gpu-2")
+        router.set_modes({("gpu-2", GREEN): ServerMode.DRAIN}, fence=3)
+        router.shift({BLUE: 50, GREEN: 50}, fence=3)
+        before = [(s.host, s.colour, s.mode, s.weight) for s in router.state().servers]
+        killed(router)
+        if ask == "change":
+            router.shift({BLUE: 50, GREEN: 50}, fence=3)
+        after = router.state()
+        assert [(s.host, s.colour, s.mode, s.weight) for s in after.servers] == before
+        assert after.fence == 3
+        assert router.process.pid()
+
+
+def test_a_stale_controller_that_finds_it_dead_changes_nothing(pages, tmp_path):
+    with haproxy_router(fleet_of(pages, "gpu-1"), tmp_path) as router:
+        set_ready(router, "gpu-1")
+        router.shift({BLUE: 50, GREEN: 50}, fence=9)
+        killed(router)
+        with pytest.raises(LostLeaseError, match=r"8.*9"):
+            router.shift({GREEN: 100}, fence=8)
+        assert router.state().share(BLUE) == 0.5
+
+
+def test_a_router_that_was_stopped_stays_stopped(pages, tmp_path):
+    with haproxy_router(fleet_of(pages, "gpu-1"), tmp_path) as router:
+        router.stop(grace_s=0)
+        with pytest.raises(UnavailableError, match="is it running"):
+            router.state()
+        with pytest.raises(UnavailableError, match="is it running"):
+            router.shift({BLUE: 100}, fence=1)
+        assert router.process.pid() is None
+
+
+def test_a_router_that_cannot_be_started_again_says_why(pages, tmp_path):
+    with haproxy_router(fleet_of(pages, "gpu-1"), tmp_path) as router:
+        killed(router)
+        with socket.socket() as taken:
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.bind(("127.0.0.1", router._fleet.router.port))
+            taken.listen()
+            with pytest.raises(UnavailableError, match="died and does not start again"):
+                router.state()
+
+
+def test_a_router_of_another_container_is_not_started_here(pages, tmp_path):
+    with haproxy_router(fleet_of(pages, "gpu-1"), tmp_path) as router:
+        record = router._folder.record.read_text()
+        foreign = json.loads(record) | {"identity": "another boot:1"}
+        router._folder.record.write_text(json.dumps(foreign))
+        assert router.state().servers
+        assert json.loads(router._folder.record.read_text()) == foreign
+        router._folder.record.write_text(record)

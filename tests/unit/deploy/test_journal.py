@@ -55,6 +55,12 @@ def test_after_going_back_the_new_colour_has_nothing():
     assert (made.share, made.breached, made.reason) == (0, True, "slow")
 
 
+def test_what_began_to_go_back_never_goes_forward_again():
+    made = progress([shift(50), event(Step.ROLL_BACK, Phase.BEGAN, reason="slow")])
+    assert (made.share, made.breached, made.reason) == (50, True, "slow")
+    assert not made.has(Step.ROLL_BACK)
+
+
 def test_the_end_is_what_finish_says():
     assert ended("live").outcome is Outcome.LIVE
     assert ended("rolled back").reason == "so it is"

@@ -230,7 +230,7 @@ def test_other_files_in_the_registry_are_refused(world):
 def test_an_engine_that_answers_nothing_gives_no_benchmark(world):
     world.go_live(1)
     world.engine.change(error_rate=1.0)
-    with pytest.raises(UnavailableError, match="answered none of .* HTTP 500"):
+    with pytest.raises(UnavailableError, match=r"answered none of .* HTTP 500"):
         world.measure()
 
 
@@ -243,3 +243,11 @@ def test_a_damaged_tag_counts_as_no_benchmark(world):
 
 def test_a_fleet_that_was_asked_for_is_the_only_one():
     assert due_fleets({"fleet": "f"}) == ["f"]
+
+
+def test_simulators_are_measured_only_when_asked_for(tmp_path, monkeypatch, world):
+    (tmp_path / "config").mkdir()
+    fleets = {"fleets": [world.fleet.model_dump(mode="json")]}
+    (tmp_path / "config/fleet.yaml").write_text(json.dumps(fleets))
+    monkeypatch.setenv("GREENLIGHT_HOME", str(tmp_path))
+    assert due_fleets({}) == []

@@ -62,6 +62,19 @@ class HaproxyProcess:
             return None
         return record.pid if identity(record.pid) == record.identity else None
 
+    def died(self) -> bool:
+        """Return whether the process that was started is gone though nobody stopped it.
+
+        One whose number means nothing here, as it was started in another container, answers.
+        """
+        if self.pid() or not self._folder.record.exists():
+            return False
+        try:
+            RuntimeApi(self._folder.path).ask("show info")
+        except UnavailableError:
+            return True
+        return False
+
     def ensure_running(self) -> bool:
         """Start HAProxy unless it runs, and wait until it answers. Return whether it was started.
 

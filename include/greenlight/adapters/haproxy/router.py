@@ -20,7 +20,12 @@ from greenlight.adapters.haproxy.desired import (
 )
 from greenlight.adapters.haproxy.process import HaproxyProcess
 from greenlight.adapters.haproxy.runtime import RuntimeApi
-from greenlight.core.errors import RefusedError, UnavailableError
+from greenlight.core.errors import (
+    ConfigError,
+    ProcessDiedError,
+    RefusedError,
+    UnavailableError,
+)
 from greenlight.core.files import write_atomically
 from greenlight.deploy.colours import Colour
 from greenlight.deploy.fleet import Fleet
@@ -42,7 +47,8 @@ class HaproxyRouter:
     """`deploy.ports.Router` on the HAProxy that runs in `folder`.
 
     Changes need its socket only; `ensure_running` and `stop` are for a HAProxy that is a process of
-    this machine. Any number of controllers may use one folder.
+    this machine. One that was started here and died without being stopped is started again by the
+    next call, with the state it had. Any number of controllers may use one folder.
     """
 
     def __init__(
@@ -73,16 +79,7 @@ class HaproxyRouter:
         """
         self._folder.make()
         with self._folder.locked():
-            desired = self._folder.read() or Desired(servers=servers_of(self._fleet))
-            if not self.process.pid():
-                self._keep(desired)
-            started = self.process.ensure_running()
-            if started:
-                drained = [s for s in desired.servers if s.mode is ServerMode.DRAIN]
-                self._runtime.tell([f"set server {_at(s.key)} state drain" for s in drained])
-                self._verify(modes={s.key: s.mode for s in desired.servers},
-                             weights={s.key: s.weight for s in desired.servers})  # fmt: skip
-        return started
+            return self._start_as_it_was()
 
     def stop(self, *, grace_s: float = 30.0) -> None:
         """End HAProxy; open requests may end within `grace_s` seconds. What it did is kept.
@@ -136,6 +133,9 @@ class HaproxyRouter:
 
     def state(self) -> RouterState:
         """Return what the router does now."""
+        if self.process.died():
+            with self._folder.locked():
+                self._revive()
         kept = self._folder.read()
         return self._read(kept.fence if kept else 0)
 
@@ -212,11 +212,37 @@ class HaproxyRouter:
             desired = self._folder.read()
             if desired is None:
                 raise UnavailableError(f"the router in {self._folder.path} never ran; start it")
+            self._revive()
             refuse_stale(fence, seen=desired.fence)
             if fence > desired.fence:
                 desired = desired.model_copy(update={"fence": fence})
                 self._folder.write(desired)
             yield desired
+
+    def _start_as_it_was(self) -> bool:
+        desired = self._folder.read() or Desired(servers=servers_of(self._fleet))
+        if not self.process.pid():
+            self._keep(desired)
+        started = self.process.ensure_running()
+        if started:
+            drained = [s for s in desired.servers if s.mode is ServerMode.DRAIN]
+            self._runtime.tell([f"set server {_at(s.key)} state drain" for s in drained])
+            self._verify(modes={s.key: s.mode for s in desired.servers},
+                         weights={s.key: s.weight for s in desired.servers})  # fmt: skip
+        return started
+
+    def _revive(self) -> None:
+        """Start a HAProxy that died again; call it with the folder locked."""
+        if not self.process.died():
+            return
+        try:
+            self._start_as_it_was()
+        except (ConfigError, ProcessDiedError) as error:
+            raise UnavailableError(
+                f"HAProxy in {self._folder.path} died and does not start again: {error}"
+            ) from error
+        log.error("router in %s had died: every connection that was open then was cut; HAProxy "
+                  "runs again with the shares it had", self._folder.path)  # fmt: skip
 
     def _keep(self, desired: Desired) -> None:
         self._folder.write(desired)
