@@ -65,11 +65,11 @@ def perf_benchmark():
         max_active_tis_per_dagrun=1,
         execution_timeout=timedelta(hours=4),
     )
-    def benchmark_fleet(fleet, params=None, run_id=None):
+    def benchmark_fleet(fleet, params=None):
         from greenlight.entrypoints import performance
 
         get_current_context()["fleet"] = fleet
-        return performance.benchmark(fleet, dict(params), run_id=run_id)
+        return performance.benchmark(fleet, dict(params))
 
     benchmark_fleet.expand(fleet=find_due())
 

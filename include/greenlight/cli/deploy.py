@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from greenlight.cli.console import console
+from greenlight.cli.deploy_benchmark import benchmark
 from greenlight.core.digest import short
 from greenlight.core.settings import load_settings, read_config
 from greenlight.core.types import JsonDict
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Blue/green deploys: plan, run, status, rollback, history.", no_args_is_help=True
 )
+
+app.command()(benchmark)
 
 FleetName = Annotated[str, typer.Argument(metavar="FLEET", help="Name from fleet.yaml.")]
 Version = Annotated[str, typer.Option(help="A version's number, or an alias.")]

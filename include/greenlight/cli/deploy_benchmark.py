@@ -16,9 +16,9 @@ def benchmark(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure what is live through the router; exit code 1 when it is slower than before."""
-    from greenlight.entrypoints.performance import benchmark_now
+    from greenlight.entrypoints.performance import open_performance
 
-    found = benchmark_now(fleet)
+    found = open_performance(fleet).measure(again=True)
     if as_json:
         typer.echo(json.dumps(found))
         return

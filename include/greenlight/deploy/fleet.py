@@ -111,7 +111,11 @@ class RouterSettings(Value):
 
 
 class Fleet(Value):
-    """Hosts that serve one model behind one router. `keep_models`: digests kept on a host."""
+    """Hosts that serve one model behind one router.
+
+    `keep_models`: digests kept on a host. `benchmark_on_deploy`: whether `perf_benchmark` measures
+    what goes live; it loads the fleet for minutes.
+    """
 
     name: Name
     model: Annotated[str, Field(min_length=1)]
@@ -119,6 +123,7 @@ class Fleet(Value):
     router: RouterSettings
     hosts: Annotated[tuple[Host, ...], Field(min_length=1)]
     keep_models: Annotated[int, Field(ge=2)] = 3
+    benchmark_on_deploy: bool = True
 
     @model_validator(mode="after")
     def _distinct(self) -> Fleet:

@@ -29,14 +29,11 @@ class Outcome(StrEnum):
     LIVE = "live"
     """The new colour serves everybody, and the alias points at it."""
     ROLLED_BACK = "rolled back"
-    REFUSED = "refused"
-    """Nothing was changed anywhere."""
 
 
 class Step(StrEnum):
     """The steps of a rollout, in their order. Some happen once a host or once a share."""
 
-    LEASE = "lease"
     PREPARE = "prepare"
     SMOKE = "smoke"
     WARM_UP = "warm up"

@@ -171,7 +171,7 @@ class Deploy:
         raise RefusedError(
             f"no rollout is on its way on fleet {self.tools.fleet.name}: version {now.version} "
             f"serves alone. Deploy the one before: greenlight deploy run {self.tools.fleet.name} "
-            f"--version {before.version} --rollout fast"
+            f"--version {before.version} --rollout blue_green"
         )
 
     def _roll_back(self, rollout_id: str, *, reason: str) -> JsonDict:

@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from greenlight.core.clock import Clock, SystemClock
@@ -81,7 +80,7 @@ class Performance:
         now = live(history)
         return now is not None and not self._is_measured(now)
 
-    def measure(self, *, key: str, again: bool) -> JsonDict:
+    def measure(self, *, again: bool) -> JsonDict:
         """Measure the live version, keep the numbers in the registry, and compare.
 
         `again`: although it was measured since its rollout.
@@ -97,7 +96,7 @@ class Performance:
             log.info("version %d was measured since its rollout", now.version)
             return {"fleet": self.fleet.name, "version": now.version, "result": "measured already"}
         self._require_files(now)
-        before, sent, after = self._undisturbed(now, key=key)
+        before, sent, after = self._undisturbed(now)
         benchmark = self._benchmark(now, before, sent, after)
         compared = compare(self._earlier(now), benchmark, self.settings)
         run = self._record.keep(benchmark, sent.samples, compared, settings=self.settings)
@@ -146,7 +145,7 @@ class Performance:
                 f"{now.version} of {self.fleet.model} is {short(found.digest)} in the registry"
             )
 
-    def _undisturbed(self, now: Live, *, key: str) -> tuple[RouterState, Sent, RouterState]:
+    def _undisturbed(self, now: Live) -> tuple[RouterState, Sent, RouterState]:
         """Send the load while the live colour gets everything."""
         before = self._state_serving(now)
         target = Target(
@@ -154,7 +153,7 @@ class Performance:
             url=f"http://{_reachable(self.fleet.router.address)}:{self.fleet.router.port}",
             model=self.fleet.model,
         )
-        sent = self.send(target, self.settings, key=key)
+        sent = self.send(target, self.settings, key=self.clock.now().isoformat())
         failures = [sample.reason for sample in sent.samples if not sample.ok]
         if len(failures) == len(sent.samples):
             raise UnavailableError(
@@ -270,7 +269,7 @@ def open_performance(fleet: str, *, settings: Settings | None = None) -> Perform
 def due_fleets(params: JsonDict) -> list[str]:
     """Return the fleets that the DAG measures: the one it was asked for, else all that are due.
 
-    Simulators are measured only when asked for: their speed is a setting.
+    Simulators, and fleets with `benchmark_on_deploy: false`, are measured only when asked for.
     """
     if params.get("fleet"):
         return [str(params["fleet"])]
@@ -279,17 +278,12 @@ def due_fleets(params: JsonDict) -> list[str]:
     return [
         fleet.name
         for fleet in fleets
-        if fleet.engine.kind is not EngineKind.SIMULATOR
+        if fleet.benchmark_on_deploy
+        and fleet.engine.kind is not EngineKind.SIMULATOR
         and open_performance(fleet.name, settings=settings).is_due()
     ]
 
 
-def benchmark(fleet: str, params: JsonDict, *, run_id: str) -> JsonDict:
+def benchmark(fleet: str, params: JsonDict) -> JsonDict:
     """Measure one fleet for the DAG; a fleet that was asked for is measured again."""
-    return open_performance(fleet).measure(key=run_id, again=bool(params.get("fleet")))
-
-
-def benchmark_now(fleet: str, *, settings: Settings | None = None) -> JsonDict:
-    """Measure one fleet for the command line."""
-    key = f"by-hand-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    return open_performance(fleet, settings=settings).measure(key=key, again=True)
+    return open_performance(fleet).measure(again=bool(params.get("fleet")))

@@ -23,7 +23,8 @@ SETTINGS = PerformanceSettings(levels=(Level(concurrency=4, requests=60),))
 def answered(number, *, ttft=0.2, gap=0.02, tokens=64, **changes):
     values = {
         "colour": Colour.BLUE, "prompt": number, "at_s": 0.0, "ok": True, "ttft_s": ttft,
-        "gap_s": gap, "total_s": ttft + (gap or 0) * (tokens - 1), "tokens": tokens, "finish": "length",
+        "gap_s": gap, "total_s": ttft + (gap or 0) * (tokens - 1), "tokens": tokens,
+        "finish": "length",
     }  # fmt: skip
     return Sample(**(values | changes))
 

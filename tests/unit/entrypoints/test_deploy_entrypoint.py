@@ -87,3 +87,17 @@ def test_the_retry_of_a_process_killed_while_it_went_back_goes_back_at_once(live
     assert {h.status(GREEN).state for h in live.hosts.values()} == {EngineState.STOPPED}
     assert live.deploy.history()[-1]["outcome"] == "rolled back"
     assert live.leases.current("f") is None
+
+
+def test_traffic_is_back_before_the_load_has_ended(live):
+    live.load.bad[GREEN] = (0.3, 0.1)
+    at_its_end, run = [], live.load.run
+
+    def noted(targets, **how):
+        run(targets, **how)
+        at_its_end.append(live.share(BLUE))
+
+    live.load.run = noted
+    with pytest.raises(GateError, match="at 10 %"):
+        live.run(2)
+    assert at_its_end[-1] == 1

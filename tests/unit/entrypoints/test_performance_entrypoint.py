@@ -86,10 +86,9 @@ class World:
 
     def performance(self, **changes):
         def send(target, settings, *, key):
-            sent = send_load(target, settings, key=key)
-            key = ("h", Colour.BLUE)
-            self.router.requests[key] = self.router.requests.get(key, 0) + sent.requests
-            self.router.requests[key] += self.others
+            sent, slot = send_load(target, settings, key=key), ("h", Colour.BLUE)
+            counted = self.router.requests.get(slot, 0)
+            self.router.requests[slot] = counted + sent.requests + self.others
             self.during()
             return sent
 
@@ -99,8 +98,8 @@ class World:
             **(values | changes),
         )  # fmt: skip
 
-    def measure(self, key="run", *, again=True):
-        return self.performance().measure(key=key, again=again)
+    def measure(self, *, again=True):
+        return self.performance().measure(again=again)
 
     def tags(self, version):
         return self.registry.get("simulated", version).tags
@@ -135,7 +134,7 @@ def test_a_slower_version_fails_with_the_numbers_and_is_recorded_first(world):
     world.engine.change(slow_first_token=6.0, slow_tokens=6.0)
     world.go_live(2, previous=1)
     with pytest.raises(GateError, match=r"version 2 is slower .* than version 1: ttft_p50\.8 0"):
-        world.measure("run 2")
+        world.measure()
     assert world.tags(2)["greenlight.performance_result"].startswith("regression: ttft_p50.8")
     assert len([r for r in world.registry.runs if r.startswith("performance/")]) == 2
 
@@ -144,7 +143,7 @@ def test_an_equal_version_is_never_called_slower(world):
     world.go_live(1)
     world.measure()
     world.go_live(2, previous=1)
-    found = world.measure("run 2")
+    found = world.measure()
     assert found["result"] in ("no regression", "not enough data")
     assert found["comparison"]["before"] == 1
 
@@ -159,7 +158,7 @@ def test_the_same_version_with_a_new_rollout_is_not_its_own_baseline(world):
     world.go_live(1)
     world.go_live(1, previous=1)
     world.measure()
-    assert world.measure("again")["result"] == "no earlier benchmark"
+    assert world.measure()["result"] == "no earlier benchmark"
 
 
 def test_clients_that_send_most_requests_make_the_comparison_void(world):
@@ -167,7 +166,7 @@ def test_clients_that_send_most_requests_make_the_comparison_void(world):
     world.measure()
     world.go_live(2, previous=1)
     world.others = 5000
-    found = world.measure("run 2")
+    found = world.measure()
     assert found["result"] == "not enough data"
     assert "clients sent" in found["reason"]
 
@@ -178,7 +177,7 @@ def test_it_is_due_once_a_rollout(world):
     assert world.performance().is_due()
     world.measure()
     assert not world.performance().is_due()
-    assert world.measure("run 2", again=False)["result"] == "measured already"
+    assert world.measure(again=False)["result"] == "measured already"
     world.go_live(2, previous=1)
     assert world.performance().is_due()
 
@@ -189,7 +188,7 @@ def test_a_promoted_rollout_is_waited_for(world):
     world.write(rollout, Step.PROMOTE)
     performance = world.performance(sleep=lambda s: world.end(rollout))
     assert performance.is_due()
-    assert performance.measure(key="run", again=False)["version"] == 2
+    assert performance.measure(again=False)["version"] == 2
 
 
 def test_a_rollout_on_its_way_is_not_measured(world):

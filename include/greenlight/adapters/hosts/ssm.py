@@ -48,7 +48,7 @@ BYTES_PER_S = 2_000_000
 ENDED = frozenset({"Success", "Failed"})
 LOST = frozenset({"Cancelled", "TimedOut", "Cancelling", "Undeliverable", "Terminated"})
 NOT_ALLOWED = frozenset(
-    {"AccessDenied", "AccessDeniedException", "NoSuchBucket", "UnrecognizedClientException"}
+    {"403", "AccessDenied", "AccessDeniedException", "NoSuchBucket", "UnrecognizedClientException"}
 )
 
 
