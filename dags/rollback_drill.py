@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import pendulum
 from airflow.sdk import Param, dag, get_current_context, task
 from airflow.timetables.trigger import CronTriggerTimetable
 
@@ -24,7 +23,6 @@ NIGHTLY = CronTriggerTimetable("30 3 * * *", timezone="UTC")
 
 @dag(
     schedule=NIGHTLY,
-    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
     max_active_runs=1,
     is_paused_upon_creation=False,

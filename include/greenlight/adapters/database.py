@@ -19,6 +19,8 @@ from greenlight.core.errors import ConfigError, UnavailableError
 MIGRATIONS = Path(__file__).parent / "migrations"
 LOCK = 0x677265656E  # "green"
 CONNECT_TIMEOUT_S = 10
+IDLE_S = 10
+"""A process that stands still in a transaction (frozen, or its host is) loses its locks by then."""
 
 
 def open_engine(url: str) -> sa.Engine:
@@ -36,7 +38,10 @@ def open_engine(url: str) -> sa.Engine:
         return sa.create_engine(
             parsed.set(drivername="postgresql+psycopg2"),
             pool_pre_ping=True,
-            connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "options": "-c timezone=utc"},
+            connect_args={
+                "connect_timeout": CONNECT_TIMEOUT_S,
+                "options": f"-c timezone=utc -c idle_in_transaction_session_timeout={IDLE_S}s",
+            },
         )
     except (ArgumentError, NoSuchModuleError) as error:
         raise ConfigError(f"database_url is no database address: {error}") from error

@@ -19,13 +19,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from greenlight.adapters.database import open_engine
 from greenlight.adapters.rollout_store import DatabaseJournal, DatabaseLeases
 from greenlight.core.errors import GreenlightError, InputError
 from greenlight.core.files import write_json
 from greenlight.core.logs import configure_logging
 from greenlight.core.types import JsonDict
-from greenlight.deploy.journal import Event, Phase, Rollout, Step
+from greenlight.deploy.journal import Event, Phase, Step
 from greenlight.deploy.ports import JournalStore
 from greenlight.deploy.request import DeployRequest
 from greenlight.testing.local_fleet import FLEET, QUICK, LocalFleet
@@ -79,16 +81,17 @@ class Point:
         return mine == (side, event.phase, event.step, event.subject)
 
 
-class CrashingJournal:
+class CrashingJournal(DatabaseJournal):
     """A journal whose writer gets a signal at one point: SIGKILL ends it, SIGSTOP freezes it."""
 
-    def __init__(self, journal: JournalStore, *, at: Point, number: signal.Signals) -> None:
-        self._journal, self._at, self._signal = journal, at, number
+    def __init__(self, engine: sa.Engine, *, at: Point, number: signal.Signals) -> None:
+        super().__init__(engine)
+        self._at, self._signal = at, number
 
     def append(self, event: Event) -> Event:
         """Add an event."""
         self._signal_at(BEFORE, event)
-        kept = self._journal.append(event)
+        kept = super().append(event)
         self._signal_at(AFTER, event)
         return kept
 
@@ -96,22 +99,6 @@ class CrashingJournal:
         if self._at.is_at(side, event):
             # To this thread: sent to the process, SIGSTOP would let it run on for a moment.
             signal.pthread_kill(threading.get_ident(), self._signal)
-
-    def open_rollout(self, rollout: Rollout) -> Rollout:
-        """Keep a new rollout."""
-        return self._journal.open_rollout(rollout)
-
-    def rollout(self, rollout_id: str) -> Rollout:
-        """Return one."""
-        return self._journal.rollout(rollout_id)
-
-    def rollouts(self, fleet: str) -> tuple[Rollout, ...]:
-        """Return a fleet's rollouts."""
-        return self._journal.rollouts(fleet)
-
-    def events(self, rollout_id: str) -> tuple[Event, ...]:
-        """Return a rollout's events."""
-        return self._journal.events(rollout_id)
 
 
 def ended(root: Path, rollout_id: str) -> JsonDict:
@@ -128,8 +115,26 @@ def _file(root: Path, rollout_id: str) -> Path:
     return root / f"ended-{rollout_id}.json"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a rollout; return 0 when the version is live, and 1 when it was refused or went back."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a rollout, and exit: with 0 when the version is live, 1 when refused or taken back."""
+    chosen = _parse(arguments)
+    configure_logging()
+    engine = open_engine(chosen.database_url)
+    fleet = LocalFleet.opened(chosen.root)
+    deploy = fleet.deploy(
+        leases=DatabaseLeases(engine), journal=_journal(engine, chosen), rollout=SETTINGS
+    )
+    request = DeployRequest(fleet=FLEET, version=chosen.version)
+    _file(chosen.root, chosen.rollout_id).unlink(missing_ok=True)
+    try:
+        told, code = deploy.run(request, rollout_id=chosen.rollout_id, by="test"), 0
+    except GreenlightError as error:
+        told, code = {"error": type(error).__name__, "message": str(error)}, 1
+    write_json(_file(chosen.root, chosen.rollout_id), told)
+    sys.exit(code)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="greenlight.testing.crashing_rollout")
     parser.add_argument("root", type=Path)
     parser.add_argument("database_url")
@@ -138,32 +143,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     when = parser.add_mutually_exclusive_group()
     when.add_argument("--kill-at", metavar="POINT")
     when.add_argument("--stop-at", metavar="POINT")
-    chosen = parser.parse_args(arguments)
-    configure_logging()
-    engine = open_engine(chosen.database_url)
-    journal: JournalStore = DatabaseJournal(engine)
-    if chosen.kill_at or chosen.stop_at:
-        journal = CrashingJournal(
-            journal,
-            at=Point.parse(chosen.kill_at or chosen.stop_at),
-            number=signal.SIGKILL if chosen.kill_at else signal.SIGSTOP,
-        )
-    fleet = LocalFleet.opened(chosen.root)
-    deploy = fleet.deploy(leases=DatabaseLeases(engine), journal=journal, rollout=SETTINGS)
-    request = DeployRequest(fleet=FLEET, version=chosen.version)
-    _file(chosen.root, chosen.rollout_id).unlink(missing_ok=True)
-    try:
-        told, code = deploy.run(request, rollout_id=chosen.rollout_id, by="test"), 0
-    except GreenlightError as error:
-        told, code = {"error": type(error).__name__, "message": str(error)}, 1
-    write_json(_file(chosen.root, chosen.rollout_id), told)
-    return code
+    return parser.parse_args(arguments)
 
 
-def run(arguments: Sequence[str] | None = None) -> None:
-    """Run a rollout, and end this process as `main` says."""
-    sys.exit(main(arguments))
+def _journal(engine: sa.Engine, chosen: argparse.Namespace) -> JournalStore:
+    if chosen.kill_at:
+        return CrashingJournal(engine, at=Point.parse(chosen.kill_at), number=signal.SIGKILL)
+    if chosen.stop_at:
+        return CrashingJournal(engine, at=Point.parse(chosen.stop_at), number=signal.SIGSTOP)
+    return DatabaseJournal(engine)
 
 
 if __name__ == "__main__":
-    run()
+    main()

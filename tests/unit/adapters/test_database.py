@@ -1,3 +1,4 @@
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -111,3 +112,26 @@ def test_a_database_that_is_away_can_be_tried_again_and_its_password_stays_secre
     with pytest.raises(UnavailableError, match="did not answer") as caught:
         database.migrate(url)
     assert "hunter2" not in str(caught.value)
+
+
+@needs_postgres
+def test_a_process_frozen_in_a_transaction_loses_its_locks_and_is_told(url):
+    watcher, engine = database.open_engine(url), database.open_engine(url)
+    limit = sa.text("SHOW idle_in_transaction_session_timeout")
+    with database.connected(engine) as connection:
+        assert connection.execute(limit).scalar_one() == f"{database.IDLE_S}s"
+
+    def stand_still(connection):
+        connection.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = '50ms'"))
+        pid = connection.execute(sa.text("SELECT pg_backend_pid()")).scalar_one()
+        query = sa.text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid")
+        with watcher.connect() as other:
+            while other.execute(query, {"pid": pid}).scalar_one():
+                other.rollback()
+                time.sleep(0.02)
+        connection.execute(limit)
+
+    with pytest.raises(UnavailableError), database.connected(engine) as connection:
+        stand_still(connection)
+    watcher.dispose()
+    engine.dispose()
