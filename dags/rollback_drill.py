@@ -14,11 +14,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 from airflow.sdk import Param, dag, get_current_context, task
-from airflow.timetables.trigger import CronTriggerTimetable
 
 from greenlight_policy import DEFAULT_ARGS
 
-NIGHTLY = CronTriggerTimetable("30 3 * * *", timezone="UTC")
+NIGHTLY = "30 3 * * *"
 
 
 @dag(

@@ -10,7 +10,9 @@ GOLDEN = Path(__file__).with_name("shapes.txt")
 
 
 def describe(dag):
-    yield f"{dag.dag_id} [{dag.schedule}]"
+    assets = isinstance(dag.schedule, list)
+    schedule = ", ".join(asset.name for asset in dag.schedule) if assets else dag.schedule
+    yield f"{dag.dag_id} [{schedule}]"
     for task in sorted(dag.tasks, key=lambda t: t.task_id):
         notes = [task.trigger_rule.value] if task.trigger_rule.value != "all_success" else []
         notes += [f"pool {task.pool}"] if task.pool != "default_pool" else []
