@@ -44,7 +44,7 @@ TINY_ENGINE = Path(__file__).with_name("tiny_engine.py")
 def python(tmp_path_factory) -> str:
     """An interpreter that runs the tiny engine whatever module it is asked to run."""
     script = tmp_path_factory.mktemp("engine") / "python"
-    script.write_text(f'#!/bin/sh\nshift 2\nexec "{sys.executable}" -I -S {TINY_ENGINE} "$@"\n')
+    script.write_text(f'#!/bin/sh\nshift 2\nexec "{sys.executable}" -I -S "{TINY_ENGINE}" "$@"\n')
     script.chmod(0o755)
     return str(script)
 

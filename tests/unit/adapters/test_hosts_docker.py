@@ -17,7 +17,7 @@ from greenlight.testing.host_contract import BLUE, GREEN, a_model, settled
 from greenlight.testing.servers import free_port
 
 IMAGE = "vllm/vllm-openai@sha256:" + "a" * 64
-DOCKER = """#!{python} -I
+DOCKER = """
 # Keeps one process a "container": NAME.pid, NAME.log, NAME.json (the arguments of run).
 import json, os, pathlib, signal, subprocess, sys
 home = pathlib.Path({home!r})
@@ -64,8 +64,10 @@ def docker(tmp_path, monkeypatch) -> Path:
     """The folder in which the stand-in keeps its containers."""
     folder = tmp_path / "docker"
     folder.mkdir()
+    program = folder / "docker.py"
+    program.write_text(DOCKER.format(python=sys.executable, home=str(folder), image=IMAGE))
     script = folder / "docker"
-    script.write_text(DOCKER.format(python=sys.executable, home=str(folder), image=IMAGE))
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I "{program}" "$@"\n')
     script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     return folder

@@ -4,12 +4,15 @@ import pytest
 
 from greenlight.core.metrics import LabelName, MetricName
 
+PLAIN_COUNTS = {MetricName.FLEET_DRIFT}
+"""Gauges that count things have no unit."""
+
 
 @pytest.mark.parametrize("name", MetricName)
 def test_metric_names_follow_the_conventions(name):
     units = ("_seconds", "_bytes", "_ratio", "_total")
     assert re.fullmatch(r"greenlight_[a-z_]+", name)
-    assert name.endswith(units)
+    assert name.endswith(units) or name in PLAIN_COUNTS
 
 
 @pytest.mark.parametrize("name", LabelName)
