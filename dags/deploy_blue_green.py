@@ -31,7 +31,7 @@ import pendulum
 from airflow.sdk import Asset, Param, TriggerRule, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from greenlight_approval import CandidateApproval
+from greenlight_approval import QUESTION, CandidateApproval
 from greenlight_policy import DEFAULT_ARGS
 
 CHAMPION = Asset("greenlight://registry/champion")
@@ -175,15 +175,7 @@ def deploy_blue_green():
         task_id="approve",
         subject="Approve {{ ti.xcom_pull(task_ids='ask')['title'] }} and deploy it?",
         body="{{ ti.xcom_pull(task_ids='ask')['description'] }}",
-        params={
-            "reason": Param(
-                "",
-                type="string",
-                title="Reason",
-                description="Kept with the decision; say why when you reject.",
-            )
-        },
-        response_timeout=timedelta(hours=72),
+        **QUESTION,
     )
     plan = begin()
     asked >> approve

@@ -33,7 +33,7 @@ from airflow.sdk import (
 )
 from airflow.sdk.exceptions import AirflowSkipException
 
-from greenlight_approval import CandidateApproval
+from greenlight_approval import QUESTION, CandidateApproval
 from greenlight_policy import DEFAULT_ARGS
 
 CANDIDATE = Asset("greenlight://registry/candidate")
@@ -225,15 +225,7 @@ def quantize_and_validate():
         task_id="approve",
         subject="Approve {{ ti.xcom_pull(task_ids='register')['title'] }}?",
         body="{{ ti.xcom_pull(task_ids='register')['description'] }}",
-        params={
-            "reason": Param(
-                "",
-                type="string",
-                title="Reason",
-                description="Kept with the decision; say why when you reject.",
-            )
-        },
-        response_timeout=timedelta(hours=72),
+        **QUESTION,
     )
     candidate >> approve
     record_answer(candidate, approve.output)

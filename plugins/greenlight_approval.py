@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
+from airflow.sdk import Param
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+
+QUESTION = {
+    "params": {
+        "reason": Param(
+            "",
+            type="string",
+            title="Reason",
+            description="Kept with the decision; say why when you reject.",
+        )
+    },
+    "response_timeout": timedelta(hours=72),
+}
+"""What every approval asks beside its yes or no, and how long it waits."""
 
 
 class CandidateApproval(ApprovalOperator):

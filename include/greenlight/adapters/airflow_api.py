@@ -67,6 +67,27 @@ class AirflowApi:
             raise InputError(f"Airflow refuses to start {dag_id}: {_detail(response)}")
         return True
 
+    def start_attempt(self, dag_id: str, *, name: str, conf: JsonDict) -> str:
+        """Start `NAME-1`, or the first number after it that no finished run has; return its id.
+
+        A run of that name that is on its way is found, not started again.
+        """
+        attempt = 1
+        while True:
+            run_id = f"{name}-{attempt}"
+            is_new = self.start_run(dag_id, run_id=run_id, conf=conf)
+            if is_new or self.run_state(dag_id, run_id) not in FINISHED:
+                return run_id
+            attempt += 1
+
+    def why_failed(self, dag_id: str, run_id: str) -> str:
+        """Return the last error of every task of a run that failed."""
+        return "; ".join(
+            f"{task.task_id}: {self.last_log_line(dag_id, run_id, task)}"
+            for task in self.tasks(dag_id, run_id)
+            if task.state == "failed"
+        )
+
     def has_dag(self, dag_id: str) -> bool:
         """Return whether Airflow has parsed the DAG."""
         response = self._request("GET", f"/api/v2/dags/{dag_id}", allowed={404})

@@ -162,11 +162,8 @@ def _held_by(holder: str) -> sa.ColumnElement[bool]:
 def _held_by_another(fleet: str, row: sa.RowMapping | None) -> str:
     if row is None or row["holder"] is None:
         return f"nobody holds the lease of fleet {fleet}; it was given back"
-    return (
-        f"fleet {fleet} is being changed by {row['holder']} since "
-        f"{row['taken_at'].isoformat(timespec='seconds')}; its lease runs until "
-        f"{row['expires_at'].isoformat(timespec='seconds')} unless it is renewed"
-    )
+    until = row["expires_at"].isoformat(timespec="seconds")
+    return f"{Lease(**row)}; its lease runs until {until} unless it is renewed"
 
 
 def _refuse_stale(connection: sa.Connection, event: Event) -> None:

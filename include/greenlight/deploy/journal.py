@@ -10,9 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from greenlight.core.types import JsonDict
 from greenlight.deploy.colours import Colour
+
+if TYPE_CHECKING:
+    from greenlight.deploy.ports import JournalStore
 
 
 class Phase(StrEnum):
@@ -137,6 +141,15 @@ def progress(events: Sequence[Event]) -> Progress:
     )
 
 
+History = Sequence[tuple[Rollout, Progress]]
+"""A fleet's rollouts and how each stands, oldest first."""
+
+
+def history_of(journal: JournalStore, fleet: str) -> History:
+    """Read a fleet's rollouts, and fold the events of each."""
+    return [(rollout, progress(journal.events(rollout.id))) for rollout in journal.rollouts(fleet)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Live:
     """What a fleet serves, as the journal has it."""
@@ -148,7 +161,7 @@ class Live:
     rollout_id: str
 
 
-def live(history: Sequence[tuple[Rollout, Progress]]) -> Live | None:
+def live(history: History) -> Live | None:
     """Return what the last rollout that went live left, oldest first; `None`: nothing yet."""
     for rollout, made in reversed(history):
         if made.outcome is Outcome.LIVE:
@@ -162,6 +175,6 @@ def live(history: Sequence[tuple[Rollout, Progress]]) -> Live | None:
     return None
 
 
-def unfinished(history: Sequence[tuple[Rollout, Progress]]) -> Rollout | None:
+def unfinished(history: History) -> Rollout | None:
     """Return the newest rollout without an outcome: it runs, or its worker was killed."""
     return next((rollout for rollout, made in reversed(history) if made.outcome is None), None)

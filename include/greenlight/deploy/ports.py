@@ -206,6 +206,11 @@ class Lease:
     taken_at: datetime
     expires_at: datetime
 
+    def __str__(self) -> str:
+        """Return what the next one who wants it is told."""
+        since = self.taken_at.isoformat(timespec="seconds")
+        return f"fleet {self.fleet} is being changed by {self.holder} since {since}"
+
 
 class LeaseStore(Protocol):
     """One holder a fleet. A lease that is not renewed in time may be taken by anybody."""

@@ -74,11 +74,7 @@ class Demo:
         """
         found: JsonDict | None = self.api.result(DAG, self.run_id, "register")
         if found is None:
-            failed = [t for t in self.api.tasks(DAG, self.run_id) if t.state == "failed"]
-            why = "; ".join(
-                f"{task.task_id}: {self.api.last_log_line(DAG, self.run_id, task)}"
-                for task in failed
-            )
+            why = self.api.why_failed(DAG, self.run_id)
             raise GateError(f"run {self.run_id} registered nothing. {why}")
         return found
 
@@ -130,13 +126,9 @@ def start(settings: Settings, addresses: StackAddresses, request: JsonDict) -> D
         addresses.airflow_url, user=addresses.airflow_user, password=addresses.airflow_password
     )
     _wait_until_parsed(api)
-    attempt = 1
-    while True:
-        run_id = f"demo-{digest_json(request)[:8]}-{attempt}"
-        is_new = api.start_run(DAG, run_id=run_id, conf=request)
-        if is_new or api.run_state(DAG, run_id) not in FINISHED:
-            return Demo(api=api, settings=settings, run_id=run_id)
-        attempt += 1
+    name = f"demo-{digest_json(request)[:8]}"
+    run_id = api.start_attempt(DAG, name=name, conf=request)
+    return Demo(api=api, settings=settings, run_id=run_id)
 
 
 def _wait_until_parsed(api: AirflowApi) -> None:

@@ -64,9 +64,10 @@ class DeployDemo:
         if live and live["digest"] == digest:
             say(f"Version {version} is live on fleet {FLEET} already; starting what is not up")
             deploy.start()
-            return {"version": version, "digest": digest, "shares": "100 %", "seconds": 0.0}
+            return {"version": version, "digest": digest, "shares": "100 %"}
         conf = {"fleet": FLEET, "version": version, "rollout": ROLLOUT}
-        run_id, began = self._start(conf), time.monotonic()
+        name, began = f"demo-{digest_json(conf)[:8]}", time.monotonic()
+        run_id = self.api.start_attempt(DAG, name=name, conf=conf)
         shares, seen = Shares(), set[tuple[str, int]]()
         while (state := self.api.run_state(DAG, run_id)) not in FINISHED:
             self._say_ended(run_id, seen, say)
@@ -75,23 +76,8 @@ class DeployDemo:
         self._say_ended(run_id, seen, say)
         shares.note(time.monotonic() - began, self._share(deploy.status(), version))
         if state != "success":
-            raise GateError(f"run {run_id}: {self._why(run_id)}")
-        return {
-            "version": version,
-            "digest": digest,
-            "shares": str(shares),
-            "seconds": time.monotonic() - began,
-        }
-
-    def _start(self, conf: JsonDict) -> str:
-        attempt = 1
-        while True:
-            run_id = f"demo-{digest_json(conf)[:8]}-{attempt}"
-            if self.api.start_run(DAG, run_id=run_id, conf=conf):
-                return run_id
-            if self.api.run_state(DAG, run_id) not in FINISHED:
-                return run_id
-            attempt += 1
+            raise GateError(f"run {run_id}: {self.api.why_failed(DAG, run_id)}")
+        return {"version": version, "digest": digest, "shares": str(shares)}
 
     def _say_ended(self, run_id: str, seen: set[tuple[str, int]], say: Say) -> None:
         for task in self.api.tasks(DAG, run_id):
@@ -106,11 +92,6 @@ class DeployDemo:
             return int(running["share"])
         live = status["live"]
         return 100 if live and live["version"] == version else 0
-
-    def _why(self, run_id: str) -> str:
-        failed = [t for t in self.api.tasks(DAG, run_id) if t.state == "failed"]
-        lines = (self.api.last_log_line(DAG, run_id, task) for task in failed)
-        return "; ".join(f"{t.task_id}: {line}" for t, line in zip(failed, lines, strict=True))
 
 
 def approve_baseline(settings: Settings, *, model: str, version: int) -> None:
@@ -136,31 +117,27 @@ def clients(settings: Settings) -> Iterator[Traffic]:
         yield traffic
 
 
-def rows(deploys: list[JsonDict], counts: TrafficCounts, drill: JsonDict | None) -> list[JsonDict]:
+def rows(deploys: list[JsonDict], counts: TrafficCounts, drill: JsonDict) -> list[JsonDict]:
     """Return the table at the end: every deploy, the clients, the way back of a bad version."""
-    made: list[JsonDict] = [
-        {
-            "what": f"version {entry['version']} ({entry['digest'][:12]})",
-            "result": f"live; share over time: {entry['shares']}",
-        }
-        for entry in deploys
-    ]
-    made.append(
+    return [
+        *(
+            {
+                "what": f"version {entry['version']} ({entry['digest'][:12]})",
+                "result": f"live; share over time: {entry['shares']}",
+            }
+            for entry in deploys
+        ),
         {
             "what": "clients' requests",
             "result": f"{counts.requests}, failed {counts.failed}, non-2xx {counts.non_2xx}, "
             f"truncated streams {counts.truncated}",
-        }
-    )
-    if drill is not None:
-        made.append(
-            {
-                "what": f"a bad version ({drill['fault']}, simulated engines)",
-                "result": f"caught after {drill['detection_s']:.1f} s, back on the old one in "
-                f"{drill['actuation_s']:.2f} s, {drill['dropped']} of {drill['requests']} dropped",
-            }
-        )
-    return made
+        },
+        {
+            "what": f"a bad version ({drill['fault']}, simulated engines)",
+            "result": f"caught after {drill['detection_s']:.1f} s, back on the old one in "
+            f"{drill['actuation_s']:.2f} s, {drill['dropped']} of {drill['requests']} dropped",
+        },
+    ]
 
 
 def _name(task: TaskState) -> str:

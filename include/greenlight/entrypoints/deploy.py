@@ -22,7 +22,7 @@ from greenlight.core.settings import Settings, load_settings
 from greenlight.core.types import JsonDict
 from greenlight.deploy.colours import Colour
 from greenlight.deploy.fleet import load_fleet
-from greenlight.deploy.journal import Live, Outcome, Progress, Rollout, live, progress, unfinished
+from greenlight.deploy.journal import History, Live, Outcome, history_of, live, unfinished
 from greenlight.deploy.plans import Plan, Wanted, World, plan_rollout
 from greenlight.deploy.request import DeployRequest, parse_deploy_request
 from greenlight.deploy.rollout_file import RolloutSettings, load_rollout
@@ -40,7 +40,6 @@ DONE_WITHIN_S = 60.0
 STOP_GRACE_S = 5.0
 
 OnStep = Callable[[str], None]
-History = list[tuple[Rollout, Progress]]
 
 
 class Deploy:
@@ -314,11 +313,7 @@ class Deploy:
         ]  # fmt: skip
 
     def _history(self) -> History:
-        journal = self.tools.journal
-        return [
-            (rollout, progress(journal.events(rollout.id)))
-            for rollout in journal.rollouts(self.tools.fleet.name)
-        ]
+        return history_of(self.tools.journal, self.tools.fleet.name)
 
 
 def open_deploy(fleet: str, *, settings: Settings | None = None) -> Deploy:

@@ -11,7 +11,7 @@ from greenlight.core.types import JsonDict
 from greenlight.deploy.colours import Colour
 from greenlight.deploy.drift import Found, Slot, drift
 from greenlight.deploy.fleet import FleetFile
-from greenlight.deploy.journal import live, progress, unfinished
+from greenlight.deploy.journal import history_of, live, unfinished
 from greenlight.deploy.ports import EngineStatus, RouterState
 from greenlight.registry.tags import Alias
 
@@ -59,9 +59,8 @@ def check(fleet: str, *, settings: Settings | None = None) -> JsonDict:
 
 def find_drift(tools: Tools) -> tuple[str, ...]:
     """Return everything about a fleet that is not as it should be."""
-    journal, model = tools.journal, tools.fleet.model
-    history = [(r, progress(journal.events(r.id))) for r in journal.rollouts(tools.fleet.name)]
-    now, left = live(history), unfinished(history)
+    model, past = tools.fleet.model, history_of(tools.journal, tools.fleet.name)
+    now, left = live(past), unfinished(past)
     running = left is not None and tools.leases.current(tools.fleet.name) is not None
     if running:
         log.info("fleet %s is being changed; it is looked at the next time", tools.fleet.name)

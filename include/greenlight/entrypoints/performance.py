@@ -19,7 +19,16 @@ from greenlight.core.settings import Settings, load_settings, read_config
 from greenlight.core.types import JsonDict
 from greenlight.deploy.engines import EngineKind
 from greenlight.deploy.fleet import Fleet, FleetFile, load_fleet
-from greenlight.deploy.journal import Live, Progress, Rollout, Step, live, progress, unfinished
+from greenlight.deploy.journal import (
+    History,
+    Live,
+    Progress,
+    Rollout,
+    Step,
+    history_of,
+    live,
+    unfinished,
+)
 from greenlight.deploy.performance import (
     Benchmark,
     PerformanceSettings,
@@ -36,7 +45,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-History = list[tuple[Rollout, Progress]]
 
 POLL_S = 2.0
 STOP_S = 15.0
@@ -218,10 +226,7 @@ class Performance:
         return PerformanceRecord(self.registry, model=self.fleet.model, fleet=self.fleet.name)
 
     def _history(self) -> History:
-        return [
-            (rollout, progress(self.journal.events(rollout.id)))
-            for rollout in self.journal.rollouts(self.fleet.name)
-        ]
+        return history_of(self.journal, self.fleet.name)
 
 
 def _made(history: History, rollout: Rollout) -> Progress:

@@ -138,7 +138,7 @@ def _deploy_both(fleet: LocalFleet, settings: Settings, *, fault: str) -> Drill:
         detection_s=detection_s,
         actuation_s=actuation_s,
         requests=counts.requests,
-        dropped=0 if spoilt else counts.failed + counts.non_2xx + counts.truncated,
+        dropped=0 if spoilt else counts.failed,
     )
 
 

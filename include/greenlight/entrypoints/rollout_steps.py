@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from greenlight.core.errors import RefusedError, UnavailableError
 from greenlight.core.types import JsonDict
-from greenlight.deploy.journal import Outcome, Progress, Step, progress, unfinished
+from greenlight.deploy.journal import Outcome, Progress, Step, history_of, progress, unfinished
 from greenlight.deploy.ports import EngineState, ModelFolder
 from greenlight.entrypoints import rollout_engines as engines
 from greenlight.entrypoints.rollout_hold import Hold, Way, held
@@ -133,15 +133,11 @@ class Steps:
         Raises:
             RefusedError: it is not left: its lease is alive.
         """
-        rollouts = self._tools.journal.rollouts(fleet)
-        left = unfinished([(r, self._progress(r.id)) for r in rollouts])
+        left = unfinished(history_of(self._tools.journal, fleet))
         if left is None or left.id == by:
             return
         if lease := self._tools.leases.current(fleet):
-            raise RefusedError(
-                f"fleet {fleet} is being changed by {lease.holder} since "
-                f"{lease.taken_at.isoformat(timespec='seconds')}"
-            )
+            raise RefusedError(str(lease))
         log.warning("rollout %s was left unfinished; %s brings it to its end", left.id, by)
         if self._progress(left.id).has(Step.PROMOTE):
             self.retire(left.id)

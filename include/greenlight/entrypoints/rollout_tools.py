@@ -84,6 +84,7 @@ class Models:
 
     def __init__(self, settings: Settings, registry: ModelRegistry) -> None:
         self._settings, self._registry = settings, registry
+        self._folders: dict[tuple[str, int], ModelFolder] = {}
 
     @property
     def registry(self) -> ModelRegistry:
@@ -93,14 +94,20 @@ class Models:
     def folder(self, model: str, version: int) -> ModelFolder:
         """Return the verified folder of a version, fetched from the registry when it isn't here.
 
+        Its files are read once a process: ten hosts need not wait for ten readings, and each host
+        checks what arrives anyway.
+
         Raises:
             InputError: there is no such version, or its files are not what its digest says.
         """
         from greenlight.entrypoints.models import fetch_version
 
-        found = self._registry.get(model, version)
-        path, manifest = fetch_version(self._settings, found, registry=self._registry)
-        return ModelFolder(name=model, path=path, manifest=manifest)
+        key = (model, version)
+        if key not in self._folders:
+            found = self._registry.get(model, version)
+            path, manifest = fetch_version(self._settings, found, registry=self._registry)
+            self._folders[key] = ModelFolder(name=model, path=path, manifest=manifest)
+        return self._folders[key]
 
     def golden(self, model: str, version: int) -> tuple[GoldenPrompt, ...]:
         """Return the prompts whose answers the version's evidence holds; none: no evidence."""

@@ -25,7 +25,7 @@ class MemoryLeases:
         """Take the lease with a new, higher fence."""
         held = self.current(fleet)
         if held and held.holder not in (holder, instead_of):
-            raise RefusedError(_held_by_another(held))
+            raise RefusedError(str(held))
         self._fences[fleet] = self.fence(fleet) + 1
         taken_at = held.taken_at if held and held.holder == holder else self._now()
         lease = Lease(
@@ -39,14 +39,14 @@ class MemoryLeases:
         """Return the holder's lease with its fence as it is, extended."""
         held = self._leases.get(fleet)
         if held is None or held.holder != holder:
-            raise RefusedError(_held_by_another(held) if held else f"nobody holds {fleet}")
+            raise RefusedError(str(held) if held else f"nobody holds {fleet}")
         return self._extend(held, ttl_s)
 
     def renew(self, lease: Lease, *, ttl_s: float) -> Lease:
         """Extend it."""
         held = self._leases.get(lease.fleet)
         if held is None or (held.holder, held.fence) != (lease.holder, lease.fence):
-            raise LostLeaseError(_held_by_another(held) if held else f"nobody holds {lease.fleet}")
+            raise LostLeaseError(str(held) if held else f"nobody holds {lease.fleet}")
         return self._extend(held, ttl_s)
 
     def release(self, lease: Lease) -> None:
@@ -107,8 +107,3 @@ class MemoryJournal:
     def events(self, rollout_id: str) -> tuple[Event, ...]:
         """Return a rollout's events, oldest first."""
         return tuple(e for e in self._events if e.rollout_id == rollout_id)
-
-
-def _held_by_another(held: Lease) -> str:
-    since = held.taken_at.isoformat(timespec="seconds")
-    return f"fleet {held.fleet} is being changed by {held.holder} since {since}"
