@@ -68,3 +68,16 @@ def test_a_wrong_password_is_refused():
 def test_a_server_error_is_not_taken_for_an_answer():
     with pytest.raises(UnavailableError, match="answers 500"):
         World(**{f"{RUN}/r": httpx.Response(500, text="boom")}).api().run_state("d", "r")
+
+
+def test_an_attempt_takes_the_first_number_that_no_finished_run_has():
+    def start(request):
+        taken = json.loads(request.content)["dag_run_id"] in {"n-1", "n-2"}
+        return httpx.Response(409 if taken else 200, json={})
+
+    failed, running = ({"state": state} for state in ("failed", "running"))
+    answers = {RUN: start, f"{RUN}/n-1": httpx.Response(200, json=failed)}
+    world = World(**answers, **{f"{RUN}/n-2": httpx.Response(200, json=failed)})
+    assert world.api().start_attempt("d", name="n", conf={}) == "n-3"
+    world = World(**answers, **{f"{RUN}/n-2": httpx.Response(200, json=running)})
+    assert world.api().start_attempt("d", name="n", conf={}) == "n-2"
