@@ -68,8 +68,7 @@ def _deploy(settings: Settings, run: Demo, request: JsonDict, candidate: JsonDic
     parent = models.show_model(settings, request["model"], request["version"])
     deploys.approve_baseline(settings, model=request["model"], version=request["version"])
     steps = deploys.DeployDemo(api=run.api, settings=settings)
-    _say("Deploying the parent, which the candidate will replace: Airflow runs deploy_blue_green")
-    made = [steps.go_live(request["version"], digest=parent["digest"], say=_say)]
+    made = steps.start_with(request["version"], digest=parent["digest"], say=_say)
     _say("Deploying the candidate beside it, while clients keep asking")
     with deploys.clients(settings) as traffic:
         made.append(steps.go_live(candidate["version"], digest=candidate["digest"], say=_say))

@@ -39,7 +39,8 @@ class Wanted:
 class World:
     """What is true before the rollout. `unreachable`: hosts that did not answer, with the reason.
 
-    `live_weight_bytes` belongs to `live`. `served_before`: digests that the fleet served once.
+    `live_serves`: whether the router sends anybody to what is live. `live_weight_bytes` belongs to
+    `live`. `served_before`: digests that the fleet served once.
     `unfinished`: the id of a rollout that was left half-way.
     """
 
@@ -47,6 +48,7 @@ class World:
     live: Live | None
     live_weight_bytes: int | None
     unreachable: Mapping[str, str]
+    live_serves: bool = True
     served_before: frozenset[str] = frozenset()
     unfinished: str | None = None
 
@@ -194,6 +196,11 @@ def _refusals(
     if world.live:
         found += [f"clients would notice: {change}" for change in wanted.interface_changes]
         found += settings.out_of_reach(prompts=wanted.golden_prompts)
+    if world.live and not world.live_serves:
+        found.append(
+            f"version {world.live.version} is live, but none of its engines serves, so there is "
+            f"nothing to compare with or to go back to: `greenlight deploy start {fleet.name}`"
+        )
     if wanted.is_baseline and world.live and wanted.digest not in world.served_before:
         found.append(
             "it was approved as a baseline, without evidence, which only a fleet that serves "

@@ -53,6 +53,17 @@ class DeployDemo:
     api: AirflowApi
     settings: Settings
 
+    def start_with(self, version: int, *, digest: str, say: Say) -> list[JsonDict]:
+        """Give an empty fleet its first version; on another, start again what is live there."""
+        deploy = open_deploy(FLEET, settings=self.settings)
+        live = deploy.status()["live"]
+        if live is None:
+            say("Deploying the parent, which the candidate will replace: Airflow runs " + DAG)
+            return [self.go_live(version, digest=digest, say=say)]
+        say(f"Version {live['version']} is live on fleet {FLEET}; starting what of it is not up")
+        deploy.start()
+        return []
+
     def go_live(self, version: int, *, digest: str, say: Say) -> JsonDict:
         """Deploy a version unless it is live, and return how the rollout ended.
 
@@ -62,8 +73,6 @@ class DeployDemo:
         deploy = open_deploy(FLEET, settings=self.settings)
         live = deploy.status()["live"]
         if live and live["digest"] == digest:
-            say(f"Version {version} is live on fleet {FLEET} already; starting what is not up")
-            deploy.start()
             return {"version": version, "digest": digest, "shares": "100 %"}
         conf = {"fleet": FLEET, "version": version, "rollout": ROLLOUT}
         name, began = f"demo-{digest_json(conf)[:8]}", time.monotonic()

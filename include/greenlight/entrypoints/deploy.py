@@ -67,6 +67,7 @@ class Deploy:
             now=self.tools.clock.now(),
             live=now_live,
             live_weight_bytes=bytes_live,
+            live_serves=now_live is None or self.tools.router.state().share(now_live.colour) > 0,
             unreachable=self._unreachable(),
             served_before=frozenset(r.digest for r, p in history if p.outcome is Outcome.LIVE),
             unfinished=None if left is None or left.id == rollout_id else left.id,

@@ -11,8 +11,9 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from greenlight.core.errors import RefusedError, UnavailableError
+from greenlight.core.errors import LostLeaseError, RefusedError, UnavailableError
 from greenlight.core.types import JsonDict
+from greenlight.deploy.colours import Colour
 from greenlight.deploy.journal import Outcome, Progress, Step, history_of, progress, unfinished
 from greenlight.deploy.ports import EngineState, ModelFolder
 from greenlight.entrypoints import rollout_engines as engines
@@ -154,11 +155,7 @@ class Steps:
             UnavailableError: a host does not answer, or an engine is not ready in time.
         """
         with held(self._tools, rollout_id) as hold:
-            hosts, model = list(self._tools.hosts), self._model(hold, hold.rollout.version)
-            for host in hosts:
-                self._tools.hosts[host].put_model(model)
-                engines.start(hold, host, hold.new, model)
-            engines.open_to_router(hold, hold.new, hosts)
+            self._serve(hold, hold.new, self._model(hold, hold.rollout.version))
             self._tools.router.shift({hold.new: 100, hold.old: 0}, fence=hold.fence)
             self._tools.leases.release(hold.keeper.lease)
 
@@ -213,7 +210,7 @@ class Steps:
             if hold.host_by_host:
                 self._restore_hosts(hold)
             elif not hold.rollout.is_first:
-                self._tools.router.shift({hold.old: 100, hold.new: 0}, fence=hold.fence)
+                self._send_all_to_old(hold)
             return {"share": 0}
 
         try:
@@ -222,10 +219,32 @@ class Steps:
             back()
             raise
 
+    def _send_all_to_old(self, hold: Hold) -> None:
+        """Change the weights; where the old engines are down, start them first."""
+        all_old = {hold.old: 100, hold.new: 0}
+        try:
+            self._tools.router.shift(all_old, fence=hold.fence)
+        except LostLeaseError:
+            raise
+        except RefusedError as nobody:
+            log.warning("rollout %s: %s", hold.rollout.id, nobody)
+            self._serve(hold, hold.old, self._previous(hold))
+            self._tools.router.shift(all_old, fence=hold.fence)
+
+    def _serve(self, hold: Hold, colour: Colour, model: ModelFolder) -> None:
+        """Start a colour on every host, and let the router send requests to it."""
+        for host, runner in self._tools.hosts.items():
+            runner.put_model(model)
+            engines.start(hold, host, colour, model)
+        engines.open_to_router(hold, colour, list(self._tools.hosts))
+
+    def _previous(self, hold: Hold) -> ModelFolder:
+        assert hold.rollout.previous_version is not None
+        return self._model(hold, hold.rollout.previous_version)
+
     def _restore_hosts(self, hold: Hold) -> None:
         """Bring the old engine back to every host that was exchanged, one after the other."""
-        assert hold.rollout.previous_version is not None
-        model = self._model(hold, hold.rollout.previous_version)
+        model = self._previous(hold)
         for host, runner in self._tools.hosts.items():
             if runner.status(hold.old).state is not EngineState.READY:
                 engines.exchange(hold, host, hold.old, model)

@@ -279,3 +279,24 @@ def test_nothing_is_started_on_a_fleet_that_never_served_or_is_being_changed(wor
     world.deploy.begin(DeployRequest(fleet="f", version=2), rollout_id="now", by="ana")
     with pytest.raises(RefusedError, match="now is on its way"):
         world.deploy.start()
+
+
+def test_what_is_live_but_down_is_started_before_anything_replaces_it(live):
+    live.router.dead = {(host, BLUE) for host in live.hosts}
+    with pytest.raises(RefusedError, match="deploy start f"):
+        live.run(2)
+    live.router.dead = set()
+    assert live.run(2)["outcome"] == "live"
+
+
+def test_going_back_starts_old_engines_that_went_down_meanwhile(live):
+    deploy = live.deploy
+    deploy.begin(DeployRequest(fleet="f", version=2), rollout_id="x", by="ana")
+    for host in live.hosts.values():
+        host.stop(BLUE)
+    live.router.set_modes(
+        {(host, BLUE): ServerMode.MAINT for host in live.hosts}, fence=live.router.state().fence
+    )
+    assert deploy.go_back(reason="ana: blue is gone")["outcome"] == "rolled back"
+    assert live.served(BLUE) == {live.digest(1)}
+    assert live.share(BLUE) == 1
