@@ -128,7 +128,8 @@ class _Lane:
         self._on_sample(self._sample(arrival, exchange))
 
     def _sample(self, arrival: Arrival, exchange: Exchange) -> Sample:
-        ok, expected = exchange.failure is None, arrival.prompt.expected
+        ok = exchange.failure is None
+        expected = arrival.prompt.expected if ok and self._target.recorded else None
         return Sample(
             colour=self._target.colour,
             prompt=arrival.prompt.id,
@@ -139,6 +140,6 @@ class _Lane:
             total_s=exchange.total_s,
             tokens=exchange.tokens,
             finish=exchange.finish,
-            agrees=exchange.text == expected if ok and expected is not None else None,
+            agrees=None if expected is None else exchange.text == expected,
             reason=exchange.failure.reason if exchange.failure else None,
         )

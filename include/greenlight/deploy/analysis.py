@@ -142,10 +142,12 @@ class AnalysisSettings(Value):
             available = self._available(rule, rate=rate, stream_share=stream_share, prompts=prompts)
             fewest = rule.fewest(self.levels)
             if rule.required and available is not None and available < fewest:
-                unit = "golden prompts" if isinstance(rule, Agreement) else "requests of a colour"
                 problems.append(
-                    f"rule {rule.name} needs {fewest:,} {unit}, and a step has at most "
-                    f"{available:,}; raise the rate, the step's time or the margin"
+                    f"rule {rule.name} needs {fewest:,} golden prompts, and the version's evidence "
+                    f"holds {available:,}; raise the margin, or validate with more instructions"
+                    if isinstance(rule, Agreement)
+                    else f"rule {rule.name} needs {fewest:,} requests of a colour, and a step has "
+                    f"at most {available:,}; raise the rate, the step's time or the margin"
                 )
         return tuple(problems)
 

@@ -87,6 +87,15 @@ STANDARD: JsonDict = {
             "margin": 0.05,
             "why": "A lost stop token lets nearly every answer run into its limit.",
         },
+        {
+            "name": "golden",
+            "strategy": "agreement",
+            "margin": 0.15,
+            "required": False,
+            "why": "Greedy answers change where two tokens are nearly as likely. Of the forty that "
+            "are recorded, twenty-nine unchanged ones prove this, and sixteen changed ones break "
+            "it. A version registered elsewhere has none.",
+        },
     ),
 }
 
@@ -132,6 +141,13 @@ SMALL: JsonDict = {
             "strategy": "length_ratio",
             "margin": 0.35,
             "why": "Wide enough for the bounds of a few hundred answers.",
+        },
+        {
+            "name": "golden",
+            "strategy": "agreement",
+            "margin": 0.15,
+            "required": False,
+            "why": "The prompts count here, not the requests; as in the preset `standard`.",
         },
     ),
 }

@@ -80,18 +80,18 @@ def mean(values: Floats, confidence: float) -> Bounds:
     return Bounds(value=middle, low=middle - reach, high=middle + reach)
 
 
-def difference(green: Bounds, blue: Bounds, *, correlation: float = 0.0) -> Bounds:
+def difference(green: Bounds, blue: Bounds) -> Bounds:
     """Bound green minus blue. `blue.value` is finite.
 
-    `correlation` of the two estimates, where both come from the same items. When green's value
-    itself is +inf, the distance below it is not known, and the two bounds are subtracted.
+    When green's value itself is +inf, the distance below it is not known, and the two bounds are
+    subtracted.
     """
     if math.isinf(green.value):
         low = green.low - blue.high if math.isfinite(blue.high) else -math.inf
         return Bounds(value=math.inf, low=low, high=math.inf)
     value = green.value - blue.value
-    below = _joined(green.value - green.low, blue.high - blue.value, correlation)
-    above = _joined(green.high - green.value, blue.value - blue.low, correlation)
+    below = math.hypot(green.value - green.low, blue.high - blue.value)
+    above = math.hypot(green.high - green.value, blue.value - blue.low)
     return Bounds(value=value, low=value - below, high=value + above)
 
 
@@ -99,12 +99,6 @@ def ratio(green: Bounds, blue: Bounds) -> Bounds:
     """Bound green over blue, both positive: the difference of their logarithms."""
     found = difference(_logarithm(green), _logarithm(blue))
     return Bounds(value=_power(found.value), low=_power(found.low), high=_power(found.high))
-
-
-def _joined(one: float, other: float, correlation: float) -> float:
-    if math.isinf(one) or math.isinf(other):
-        return math.inf
-    return math.sqrt(max(0.0, one**2 + other**2 - 2 * correlation * one * other))
 
 
 def _logarithm(bounds: Bounds) -> Bounds:

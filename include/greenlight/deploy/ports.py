@@ -278,11 +278,15 @@ class JournalStore(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """An engine that golden prompts are sent to."""
+    """An engine that golden prompts are sent to.
+
+    `recorded`: it serves the version whose answers the prompts hold, so that its own are compared.
+    """
 
     colour: Colour
     url: str
     model: str
+    recorded: bool = False
 
 
 class Prober(Protocol):

@@ -23,7 +23,8 @@ class Sample:
 
     `ok`: it was answered to its end with status 200: a stream with its terminal event. `reason`
     says why not. `gap_s`: the mean time between one token and the next. `agrees`: whether a golden
-    prompt's text is the one that the evidence recorded; `None` where none was recorded.
+    prompt's text is the one that the evidence recorded; `None` where none was recorded, or for
+    another version.
     """
 
     colour: Colour

@@ -71,7 +71,7 @@ class BadShare(Rule):
             return self._alone(green, seen, levels)
         if not (blue.n and green.n):
             return self._unmeasured(blue, green)
-        return self._compared(blue, green, seen, levels)
+        return self._compared(blue, green, levels)
 
     def _unmeasured(self, blue: Count, green: Count) -> RuleResult:
         return self._without_numbers(
@@ -79,12 +79,10 @@ class BadShare(Rule):
             f"{self.bad_word}: nothing was measured: blue has {blue.n:,}, green {green.n:,}",
         )
 
-    def _compared(self, blue: Count, green: Count, seen: Observed, levels: Levels) -> RuleResult:
-        related = self._correlation(seen)
-
+    def _compared(self, blue: Count, green: Count, levels: Levels) -> RuleResult:
         def at(confidence: float) -> Bounds:
             each = (bounds.share(count.bad, count.n, confidence) for count in (green, blue))
-            return bounds.difference(*each, correlation=related)
+            return bounds.difference(*each)
 
         of_blue, of_green = blue.bad / blue.n, green.bad / green.n
         shown = f"{self.bad_word} {of_green:.2%} ({green.bad:,} of {green.n:,}) against"
@@ -112,24 +110,7 @@ class BadShare(Rule):
             )
         if not green.n:
             return self._unmeasured(Count(bad=0, n=0), green)
-        of_green = green.bad / green.n
-        return Comparison(
-            rule=self.name,
-            says=f"{self.bad_word} {of_green:.2%} ({green.bad:,} of {green.n:,}), green alone,",
-            bounds_at=partial(bounds.share, green.bad, green.n),
-            limits=Limits(at_most=self.alone),
-            limit_says=f"{self.alone:.2%}",
-            show="{:.2%}".format,
-            blue=None,
-            green=of_green,
-            n_blue=None,
-            n_green=green.n,
-            fewest=faultless_n(self.alone, confidence=levels.to_pass),
-            faultless=not green.bad,
-        ).judged(levels)
-
-    def _correlation(self, seen: Observed) -> float:
-        return 0.0
+        return _judged_alone(self.name, self.bad_word, green, at_most=self.alone, levels=levels)
 
 
 class Errors(BadShare):
@@ -200,48 +181,62 @@ class Stops(BadShare):
         return Count(bad=int((stop == 0).sum()), n=int(stop.size))
 
 
-class Agreement(BadShare):
-    """Golden prompts whose text is not the one recorded, paired by prompt.
+class Agreement(Rule):
+    """Golden prompts that green answers otherwise than its evidence recorded: at most `margin`.
 
-    A prompt counts as changed when half of its answers or more are. Where nothing was recorded for
-    blue, green is judged alone.
+    Green is judged alone: blue runs another version, of which the recording says nothing. A prompt
+    counts as changed when half of its answers or more are. Where nothing was recorded there is
+    nothing to compare: the verdict is `insufficient` when the rule is required, else it does not
+    apply.
     """
 
     strategy: Literal["agreement"]
-    bad_word: ClassVar[str] = "changed golden answers"
-    blue_may_have_none: ClassVar[bool] = True
+    margin: Margin
+
+    def fewest(self, levels: Levels) -> int:
+        """Return the prompts that pass when every one is answered as recorded."""
+        return faultless_n(self.margin, confidence=levels.to_pass)
 
     def _judge(self, seen: Observed, levels: Levels) -> RuleResult:
-        if not self._count(seen.green).n:
-            return self._without_numbers(Verdict.ERROR, "no golden answer of green was compared")
-        return super()._judge(seen, levels)
-
-    def _count(self, side: Side) -> Count:
-        changed = _changed(side)
-        return Count(bad=sum(changed.values()), n=len(changed))
-
-    def _correlation(self, seen: Observed) -> float:
-        """Return phi of the prompts both answered, corrected as in Newcombe's method 10."""
-        assert seen.blue is not None
-        blue, green = _changed(seen.blue), _changed(seen.green)
-        both = blue.keys() & green.keys()
-        a = sum(blue[p] and green[p] for p in both)
-        b = sum(blue[p] and not green[p] for p in both)
-        c = sum(green[p] and not blue[p] for p in both)
-        d = len(both) - a - b - c
-        spread = float((a + b) * (c + d) * (a + c) * (b + d)) ** 0.5
-        product, half = a * d - b * c, len(both) / 2
-        corrected = max(product - half, 0.0) if product > 0 else product
-        return corrected / spread if spread else 0.0
+        changed = _changed(seen.green)
+        if not changed.n:
+            return self._without_numbers(
+                Verdict.INSUFFICIENT,
+                "no answer was compared with a recorded one: the version's evidence holds none, or "
+                "green answered none of its prompts",
+            )
+        return _judged_alone(
+            self.name, "changed golden answers", changed, at_most=self.margin, levels=levels
+        )
 
 
-def _changed(side: Side) -> dict[int, bool]:
+def _changed(side: Side) -> Count:
     known = ~np.isnan(side.columns.agrees)
     prompts, index = np.unique(side.columns.prompt[known], return_inverse=True)
     if not prompts.size:
-        return {}
+        return Count(bad=0, n=0)
     agreed = np.bincount(index, weights=side.columns.agrees[known]) / np.bincount(index)
-    return {int(p): bool(a <= 0.5) for p, a in zip(prompts, agreed, strict=True)}
+    return Count(bad=int((agreed <= 0.5).sum()), n=int(prompts.size))
+
+
+def _judged_alone(
+    rule: str, bad_word: str, green: Count, *, at_most: float, levels: Levels
+) -> RuleResult:
+    share = green.bad / green.n
+    return Comparison(
+        rule=rule,
+        says=f"{bad_word} {share:.2%} ({green.bad:,} of {green.n:,}), green alone,",
+        bounds_at=partial(bounds.share, green.bad, green.n),
+        limits=Limits(at_most=at_most),
+        limit_says=f"{at_most:.2%}",
+        show="{:.2%}".format,
+        blue=None,
+        green=share,
+        n_blue=None,
+        n_green=green.n,
+        fewest=faultless_n(at_most, confidence=levels.to_pass),
+        faultless=not green.bad,
+    ).judged(levels)
 
 
 def _points(value: float) -> str:

@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from greenlight.core.errors import GateError, GreenlightError, LostLeaseError, UnavailableError
@@ -47,7 +48,9 @@ class Load:
         prompts = tools.models.golden(rollout.model, rollout.version) or DEFAULT_PROMPTS
         rate = settings.rate / len(tools.hosts)
         spread = settings.model_copy(update={"rate": rate})
-        self._targets: Sequence[Target] = tools.targets(colours)
+        self._targets: Sequence[Target] = tuple(
+            replace(target, recorded=target.colour is hold.new) for target in tools.targets(colours)
+        )
         self._prober = tools.open_prober(prompts, spread)
         self._stop = threading.Event()
         self._error: BaseException | None = None

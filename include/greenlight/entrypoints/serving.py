@@ -27,6 +27,7 @@ from greenlight.quantize.serving import (
     ServingPlan,
     ServingReport,
     Timing,
+    golden_answers,
     serving_metrics,
     shares,
 )
@@ -58,6 +59,14 @@ class Question:
         return self.row.prompt
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is asked of both engines, and, to be recorded, of the candidate only."""
+
+    questions: Sequence[Question]
+    golden: Sequence[Question]
+
+
 def benchmark(
     settings: Settings,
     *,
@@ -83,7 +92,10 @@ def benchmark(
 
     clock, options = clock or SystemClock(), options or EngineOptions()
     began = clock.monotonic()
-    questions = read_questions(datasets, at_most=plan.max_answers)
+    asked = Asked(
+        questions=read_questions(datasets, at_most=plan.max_answers),
+        golden=read_questions(datasets, at_most=plan.golden_prompts),
+    )
     engines = [
         VllmEngine(
             settings.serve_python,
@@ -98,7 +110,7 @@ def benchmark(
     together = both_fit((parent, candidate), kv_cache_gb=options.kv_cache_gb)
     log.info("serving %s", "both at once, in turns" if together else "one after the other")
     groups = [engines] if together else [[engine] for engine in engines]
-    served = [found for group in groups for found in _serve(group, plan, questions, clock)]
+    served = [found for group in groups for found in _serve(group, plan, asked, clock)]
     metrics = serving_metrics(
         served[0], served[1], seed=SEED, baseline=f"{PARENT}, served in {options.dtype}"
     )
@@ -156,7 +168,7 @@ def timed_prompts(plan: ServingPlan) -> tuple[tuple[Prompt, ...], ...]:
 def _serve(
     engines: Sequence[VllmEngine],
     plan: ServingPlan,
-    questions: Sequence[Question],
+    asked: Asked,
     clock: Clock,
 ) -> list[Served]:
     """Start the engines, measure them in turns, and stop them."""
@@ -166,13 +178,13 @@ def _serve(
         for engine in engines:
             running.enter_context(engine)
         wait_ready(engines)
-        return asyncio.run(_measure(engines, plan, questions, clock))
+        return asyncio.run(_measure(engines, plan, asked, clock))
 
 
 async def _measure(
     engines: Sequence[VllmEngine],
     plan: ServingPlan,
-    questions: Sequence[Question],
+    asked: Asked,
     clock: Clock,
 ) -> list[Served]:
     sessions = [_Session(engine, plan, clock) for engine in engines]
@@ -181,7 +193,7 @@ async def _measure(
     for number in range(plan.rounds):
         for session in sessions if number % 2 == 0 else sessions[::-1]:
             await session.time_round(number)
-    return [await session.finish(questions) for session in sessions]
+    return [await session.finish(asked) for session in sessions]
 
 
 class _Session:
@@ -231,24 +243,21 @@ class _Session:
             sum(timing.tokens for timing in timings) / wall,
         )
 
-    async def finish(self, questions: Sequence[Question]) -> Served:
+    async def finish(self, asked: Asked) -> Served:
         """Let the questions be answered, and return all that was measured."""
-        answers, golden = await self._answers(questions)
+        candidate = self._engine.name == CANDIDATE
+        answers = await self._answers(asked.questions)
         return Served(
             ready_s=self._engine.ready_s,
             rss_bytes=self._engine.rss_bytes(),
             parts=tuple(self._parts),
             answers=answers,
-            golden=golden,
+            golden=await self._golden(asked.golden) if candidate else (),
         )
 
-    async def _answers(
-        self, questions: Sequence[Question]
-    ) -> tuple[tuple[Answer, ...], tuple[GoldenAnswer, ...]]:
+    async def _answers(self, questions: Sequence[Question]) -> tuple[Answer, ...]:
         from greenlight.adapters.openai_client import Prompt
 
-        if not questions:
-            return (), ()
         prompts = [Prompt(text=q.text, max_tokens=self._plan.answer_tokens) for q in questions]
         replies = await self._ask(prompts, concurrency=self._plan.answer_concurrency)
         again = prompts[: self._plan.repeat_answers]
@@ -256,21 +265,35 @@ class _Session:
         second = await self._ask(again, concurrency=1)
         equal = [a.text == b.text for a, b in zip(first, second, strict=True)]
         repeated: list[bool | None] = [*equal, *[None] * (len(prompts) - len(equal))]
-        answers = tuple(
+        return tuple(
             _answer(question, reply, repeat_equal=same)
             for question, reply, same in zip(questions, replies, repeated, strict=True)
         )
-        golden = tuple(
+
+    async def _golden(self, questions: Sequence[Question]) -> tuple[GoldenAnswer, ...]:
+        """Record what a deploy asks again; see `golden_answers` for what is kept."""
+        from greenlight.adapters.openai_client import Prompt
+
+        prompts = [Prompt(text=q.text, max_tokens=self._plan.golden_tokens) for q in questions]
+        alone = await self._ask(prompts, concurrency=1)
+        together = await self._ask(prompts, concurrency=self._plan.answer_concurrency)
+        answers = [
             GoldenAnswer(
                 id=f"{question.dataset}/{question.row.id}",
                 prompt=question.text,
-                max_tokens=self._plan.answer_tokens,
+                max_tokens=self._plan.golden_tokens,
                 text=reply.text,
             )
-            for question, reply, same in zip(questions, first, equal, strict=False)
-            if same
+            for question, reply in zip(questions, alone, strict=True)
+        ]
+        kept = golden_answers(answers, [reply.text for reply in together])
+        log.info(
+            "%s: %d of %d golden answers kept: in a batch the same as alone",
+            self._engine.name,
+            len(kept),
+            len(answers),
         )
-        return answers, golden
+        return kept
 
     async def _ask(self, prompts: Sequence[Prompt], *, concurrency: int) -> list[Reply]:
         from greenlight.adapters.openai_client import OpenAIClient

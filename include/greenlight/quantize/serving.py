@@ -50,7 +50,9 @@ class ServingPlan(Value):
     the machine meets both. `answer_tokens`: most tokens of an answer. `answer_concurrency`: answers
     are asked as users ask, side by side; `repeat_answers` of them once more, twice, one at a time,
     because a batch changes the order of sums and with it, rarely, a token. A level sends a dozen
-    requests at least: a studentized bootstrap of four bounds nothing.
+    requests at least: a studentized bootstrap of four bounds nothing. `golden_prompts`: questions
+    whose answers, of `golden_tokens` at most, are recorded for the deploy; it needs 29 to prove
+    that no more than 15 % have changed, and not all are kept (`golden_answers`).
     """
 
     levels: Annotated[tuple[Level, ...], Field(min_length=1)] = (
@@ -65,12 +67,14 @@ class ServingPlan(Value):
     answer_tokens: Count = 32
     answer_concurrency: Count = 16
     repeat_answers: Annotated[int, Field(ge=0)] = 8
+    golden_prompts: Annotated[int, Field(ge=0)] = 40
+    golden_tokens: Count = 32
 
 
 class GoldenAnswer(Value):
     """A prompt, and what the served model answered it, twice the same. A deploy asks it again.
 
-    `max_tokens`: of the answer; greedy decoding, one request at a time.
+    `max_tokens`: of the answer; greedy decoding, once alone and once beside others.
     """
 
     id: str
@@ -134,6 +138,21 @@ class ServingReport(Value):
     golden: tuple[GoldenAnswer, ...] = ()
     """Of the candidate."""
     seconds: float
+
+
+def golden_answers(
+    alone: Sequence[GoldenAnswer], together: Sequence[str]
+) -> tuple[GoldenAnswer, ...]:
+    """Keep the answers given alone that came `together`, in a batch, just the same.
+
+    A text that depends on what it shares a batch with says nothing about a version, nor does an
+    empty one.
+    """
+    return tuple(
+        answer
+        for answer, text in zip(alone, together, strict=True)
+        if answer.text == text and text.strip()
+    )
 
 
 def shares(requests: int, rounds: int) -> tuple[range, ...]:

@@ -22,6 +22,8 @@ PLAN = ServingPlan(
     max_answers=6,
     answer_tokens=4,
     repeat_answers=2,
+    golden_prompts=5,
+    golden_tokens=6,
 )
 
 
@@ -74,6 +76,8 @@ def test_a_model_served_beside_itself_answers_the_same(settings: Settings, tmp_p
     assert found["served_repeat_equal"].n == 2
     assert found["served_tokens_per_second.4"].value > 0
     assert found["served_rss_bytes"].value > 5e8
+    assert 0 < len(report.golden) <= 5
+    assert {answer.max_tokens for answer in report.golden} == {6}
     assert (tmp_path / "logs/engine-parent.log").stat().st_size > 0
 
 

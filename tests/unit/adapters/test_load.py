@@ -23,8 +23,10 @@ def simulator(**settings: object) -> EngineSimulator:
     return EngineSimulator(Simulation.model_validate(quick | settings))
 
 
-def target(engine: EngineSimulator, colour: Colour = Colour.BLUE) -> Target:
-    return Target(colour=colour, url=engine.url, model=engine.model)
+def target(
+    engine: EngineSimulator, colour: Colour = Colour.BLUE, *, recorded: bool = False
+) -> Target:
+    return Target(colour=colour, url=engine.url, model=engine.model, recorded=recorded)
 
 
 def both(blue: EngineSimulator, green: EngineSimulator) -> list[Target]:
@@ -116,11 +118,15 @@ def test_a_golden_text_agrees_or_does_not_or_is_not_known() -> None:
         GoldenPrompt(id=3, text="three", max_tokens=9),
     )
     with simulator(answers={"one": "the one", "two": "another"}) as engine:
-        samples = load([target(engine)], prompts=prompts)
+        blue, green = target(engine), target(engine, Colour.GREEN, recorded=True)
+        samples = load([blue, green], prompts=prompts)
         engine.change(error_rate=1)
-        failed = load([target(engine)], prompts=prompts)
-    assert {(s.prompt, s.agrees) for s in samples} == {(1, True), (2, False), (3, None)}
+        failed = load([green], prompts=prompts)
+    found = {(s.prompt, s.agrees) for s in of(samples, Colour.GREEN)}
+    assert found == {(1, True), (2, False), (3, None)}
     assert {s.agrees for s in failed} == {None}
+    others = {s.agrees for s in of(samples, Colour.BLUE)}
+    assert others == {None}, "it serves another version than the one that was recorded"
 
 
 def test_a_fault_shows_in_the_times() -> None:

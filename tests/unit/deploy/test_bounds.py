@@ -57,12 +57,6 @@ def test_the_difference_of_two_colours_is_bounded_closer_than_by_subtracting():
     assert green.low - blue.high < found.low < found.value < found.high < green.high - blue.low
 
 
-def test_what_goes_up_and_down_together_differs_less():
-    green, blue = bounds.share(6, 100, 0.99), bounds.share(3, 100, 0.99)
-    paired = bounds.difference(green, blue, correlation=0.6)
-    assert paired.high < bounds.difference(green, blue).high
-
-
 @pytest.mark.parametrize("blue_high", [2.0, math.inf])
 def test_a_quantile_that_is_a_failed_request_is_compared_by_its_bounds_alone(blue_high):
     green = Bounds(value=math.inf, low=6.0, high=math.inf)

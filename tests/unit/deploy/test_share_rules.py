@@ -1,5 +1,3 @@
-import dataclasses
-
 import pytest
 from analysis_worlds import LEVELS, golden, samples, seen
 
@@ -11,6 +9,7 @@ from greenlight.deploy.share_rules import Agreement, Errors, Goodput, LiveErrors
 ERRORS = Errors(name="errors", strategy="errors", margin=0.01, alone=0.02)
 STOPS = Stops(name="stops", strategy="stops", margin=0.05)
 GOODPUT = Goodput(name="goodput", strategy="goodput", margin=0.05, ttft_s=1.0, gap_s=0.1)
+AGREEMENT = Agreement(name="golden", strategy="agreement", margin=0.15)
 
 
 def live_rule(**more):
@@ -22,9 +21,8 @@ def live(blue, green, rule):
     return rule.judge(seen(samples(1), samples(1), live=counts), LEVELS)
 
 
-def agreement(blue, green, *, margin=0.15, alone=None):
-    rule = Agreement(name="golden", strategy="agreement", margin=margin, alone=alone)
-    return rule.judge(seen(blue, green), LEVELS)
+def agreement(green, **changes):
+    return AGREEMENT.model_copy(update=changes).judge(seen(samples(100), green), LEVELS)
 
 
 def test_equal_error_ratios_pass():
@@ -138,30 +136,34 @@ def test_a_lost_stop_token_fails_and_equal_endings_pass():
     assert STOPS.judge(seen(samples(), samples(finish=None)), LEVELS).verdict is Verdict.ERROR
 
 
-def test_the_same_golden_answers_pass_and_changed_ones_fail():
-    assert agreement(golden(60, 60), golden(60, 60)).verdict is Verdict.PASS
-    assert agreement(golden(60, 60), golden(20, 60)).verdict is Verdict.FAIL
+def test_golden_answers_as_recorded_pass_and_changed_ones_fail():
+    assert agreement(golden(40, 40)).verdict is Verdict.PASS
+    assert agreement(golden(20, 40)).verdict is Verdict.FAIL
+
+
+def test_one_changed_golden_answer_of_a_few_is_neither():
+    assert agreement(golden(39, 40)).verdict is Verdict.INSUFFICIENT
 
 
 def test_asking_the_same_prompts_more_often_proves_nothing_new():
-    few = agreement(golden(10, 10), golden(10, 10, times=1000))
+    few = agreement(golden(10, 10, times=1000))
     assert (few.verdict, few.n_green) == (Verdict.INSUFFICIENT, 10)
 
 
-def test_prompts_that_change_on_both_colours_do_not_count_against_green():
-    paired = agreement(golden(45, 60), golden(45, 60))
-    assert paired.verdict is Verdict.PASS, paired.reason
-    # The same share of other prompts is less certain.
-    other = [dataclasses.replace(s, prompt=59 - s.prompt) for s in golden(45, 60)]
-    assert agreement(golden(45, 60), other).high > paired.high
+def test_a_prompt_that_is_answered_both_ways_has_changed():
+    both_ways = golden(40, 40, times=1) + golden(0, 40, times=1)
+    assert agreement(both_ways).green == 1.0
 
 
-def test_golden_answers_nobody_compared_are_an_error():
-    assert agreement(golden(60, 60), samples(100)).verdict is Verdict.ERROR
+def test_golden_answers_are_green_s_own_whatever_blue_says():
+    green = golden(20, 40)
+    for blue in (None, [], golden(0, 40), golden(40, 40)):
+        found = AGREEMENT.judge(seen(blue, green), LEVELS)
+        assert (found.verdict, found.n_blue) == (Verdict.FAIL, None)
+        assert found == agreement(green)
 
 
-def test_where_nothing_was_recorded_for_blue_green_is_judged_alone():
-    assert agreement(samples(100), golden(60, 60), alone=0.1).verdict is Verdict.PASS
-    assert agreement(samples(100), golden(30, 60), alone=0.1).verdict is Verdict.FAIL
-    assert agreement(None, golden(30, 60), alone=0.1).verdict is Verdict.FAIL
-    assert agreement(samples(100), golden(60, 60)).verdict is Verdict.INSUFFICIENT
+@pytest.mark.parametrize("green", [[], samples(100)], ids=["no answer", "nothing recorded"])
+def test_without_a_recording_agreement_holds_up_only_a_rollout_that_requires_it(green):
+    assert agreement(green).verdict is Verdict.INSUFFICIENT
+    assert agreement(green, required=False).verdict is Verdict.NOT_APPLICABLE

@@ -7,7 +7,16 @@ import pytest
 from greenlight.core.errors import InputError
 from greenlight.quantize.items import Answer
 from greenlight.quantize.measurements import Metric
-from greenlight.quantize.serving import Part, Served, ServingPlan, Timing, serving_metrics, shares
+from greenlight.quantize.serving import (
+    GoldenAnswer,
+    Part,
+    Served,
+    ServingPlan,
+    Timing,
+    golden_answers,
+    serving_metrics,
+    shares,
+)
 
 
 def timing(prompt: int, *, token_s: float = 0.01, ttft_s: float = 0.1, tokens: int = 11) -> Timing:
@@ -144,3 +153,11 @@ def test_rounds_share_the_requests_and_leave_none_out() -> None:
     plan = ServingPlan()
     for level in plan.levels:
         assert sum(map(len, shares(level.requests, plan.rounds))) == level.requests
+
+
+def test_only_an_answer_that_no_batch_changes_is_golden() -> None:
+    alone = [
+        GoldenAnswer(id=f"instruct/{n}", prompt="?", max_tokens=32, text=text)
+        for n, text in enumerate(("four", "the sea", " "))
+    ]
+    assert golden_answers(alone, ["four", "a sea", " "]) == (alone[0],)

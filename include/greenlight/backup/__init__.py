@@ -1,0 +1,1 @@
+"""Save everything at one instant in two regions, and prove by restoring that it can come back."""
