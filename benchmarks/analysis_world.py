@@ -1,14 +1,15 @@
 """Simulated rollouts for `analysis.py`: a load on two colours, judged by the shipped code.
 
 Times are lognormal, in seconds. Both colours get the same requests at the same instants and share
-queueing bursts; each has a slow wobble of its own. Nothing here sleeps: time is counted.
+queueing bursts; each has a slow wobble of its own. Clients' requests come beside them, by share,
+and engines' histograms count both. Nothing here sleeps: time is counted.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from greenlight.deploy.analysis import (
     next_action,
 )
 from greenlight.deploy.colours import Colour
+from greenlight.deploy.counters import FirstTokens
 
 SHARES = (10, 50, 100)
 LIVE_RATE = 50.0
@@ -38,6 +40,9 @@ BASE_ERRORS, BURST_ERRORS = 0.001, 0.008
 PROMPTS = 50
 MAX_TOKENS = 64
 TOKENS = np.random.default_rng(1).integers(8, MAX_TOKENS + 1, PROMPTS)
+BOUNDS = (0.5, 1.0, 2.5, 5.0, math.inf)
+LATE_S = 4.0
+"""The first token of those clients' requests that green keeps waiting."""
 
 Floats = npt.NDArray[np.float64]
 Generator = np.random.Generator
@@ -45,11 +50,17 @@ Generator = np.random.Generator
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """What is simulated: the load's rate, and what is wrong with green."""
+    """What is simulated: the load's rate, how fast both are, and what is wrong with green.
+
+    `live_late`: the part of clients' requests that it keeps waiting, such as long prompts, of which
+    the load has none.
+    """
 
     rate: float
+    ttft_s: float = 0.15
     ttft_factor: float = 1.0
     extra_errors: float = 0.0
+    live_late: float = 0.0
     own_wobble: float = OWN_WOBBLE
     load_effect: float = LOAD_EFFECT
 
@@ -67,57 +78,124 @@ class Ended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weather:
-    """What both colours share: arrivals, prompts, and when bursts are."""
+    """What both colours share: the load's arrivals and prompts, and when bursts are."""
 
     at_s: Floats
     prompt: npt.NDArray[np.int64]
     streamed: npt.NDArray[np.bool_]
-    burst: npt.NDArray[np.bool_]
+    starts: Floats
+    ends: Floats
+
+    def burst(self, at_s: Floats) -> npt.NDArray[np.bool_]:
+        """Return which of these instants are in a burst."""
+        last = np.searchsorted(self.starts, at_s) - 1
+        return np.asarray((last >= 0) & (at_s < self.ends[np.maximum(last, 0)]))
 
 
 def weather(rng: Generator, world: World, seconds: float) -> Weather:
     """Draw arrivals and bursts of one step."""
-    gaps = rng.exponential(1 / world.rate, int(world.rate * seconds * 1.3) + 50)
-    at_s = np.cumsum(gaps)
-    at_s = at_s[at_s < seconds]
+    at_s = arrivals(rng, world.rate, seconds)
     starts = np.cumsum(rng.exponential(BURST_EVERY_S, int(seconds / BURST_EVERY_S * 3) + 5))
     ends = starts + rng.exponential(BURST_S, starts.size)
-    last = np.searchsorted(starts, at_s) - 1
     return Weather(
         at_s=at_s,
         prompt=np.arange(at_s.size) % PROMPTS,
         streamed=rng.random(at_s.size) < STREAMED,
-        burst=(last >= 0) & (at_s < ends[np.maximum(last, 0)]),
+        starts=starts,
+        ends=ends,
     )
 
 
-def wobble(rng: Generator, at_s: Floats, deviation: float) -> Floats:
+def arrivals(rng: Generator, rate: float, seconds: float) -> Floats:
+    """Draw the instants of a Poisson process."""
+    if not rate:
+        return np.empty(0)
+    at_s = np.cumsum(rng.exponential(1 / rate, int(rate * seconds * 1.3) + 50))
+    return at_s[at_s < seconds]
+
+
+def wobble(rng: Generator, seconds: int, deviation: float) -> Floats:
     """Return a slow factor of one colour: an autoregressive walk, a value a second."""
     kept = np.exp(-1 / OWN_SECONDS)
-    steps = rng.normal(0, deviation * np.sqrt(1 - kept**2), int(at_s.max()) + 2)
+    steps = rng.normal(0, deviation * np.sqrt(1 - kept**2), seconds)
     level = np.empty_like(steps)
     level[0] = rng.normal(0, deviation)
     for second in range(1, level.size):
         level[second] = kept * level[second - 1] + steps[second]
-    return np.asarray(np.exp(level[at_s.astype(int)]), dtype=np.float64)
+    return np.asarray(np.exp(level), dtype=np.float64)
 
 
-def answers(
-    rng: Generator, seen: Weather, world: World, colour: Colour, share: float
-) -> Iterator[tuple[float, Sample]]:
-    """Draw a colour's samples; yield each with the second it is seen, in that order."""
-    n = seen.at_s.size
-    bad = colour is Colour.GREEN
-    slow = (1 + world.load_effect * share) * wobble(rng, seen.at_s, world.own_wobble)
-    ttft = rng.lognormal(np.log(0.15), 0.5, n) + seen.burst * rng.exponential(BURST_WAIT_S, n)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """Requests to one colour, and what became of them, as arrays of one length."""
+
+    at_s: Floats
+    ttft: Floats
+    gap: Floats
+    ok: npt.NDArray[np.bool_]
+
+
+class Side:
+    """One colour during one step: the load's samples as they come, and what others count."""
+
+    def __init__(
+        self, rng: Generator, seen: Weather, world: World, colour: Colour, share: float
+    ) -> None:
+        seconds, bad, of_live = seen.at_s.max(), colour is Colour.GREEN, rng.spawn(1)[0]
+        slow = 1 + world.load_effect * share
+        pace = slow * wobble(rng, int(seconds) + 2, world.own_wobble)
+        golden = _served(rng, seen, world, seen.at_s, pace=pace, bad=bad)
+        self.samples = _answers(rng, seen, golden, colour)
+        at_s = arrivals(of_live, LIVE_RATE * share, seconds)
+        live = _served(of_live, seen, world, at_s, pace=pace, bad=bad)
+        late = of_live.random(at_s.size) < (world.live_late if bad else 0.0)
+        self._live_at, self._live_failed = live.at_s, np.cumsum(~live.ok)
+        self._came, self._within = _histogram(
+            golden, replace(live, ttft=np.where(late, LATE_S, live.ttft))
+        )
+
+    def live(self, now: float) -> LiveCounts:
+        """Return the router's counters."""
+        requests = int(np.searchsorted(self._live_at, now))
+        return LiveCounts(
+            requests=requests, errors=int(self._live_failed[requests - 1]) if requests else 0
+        )
+
+    def first_tokens(self, now: float) -> FirstTokens:
+        """Return the engines' histogram."""
+        n = int(np.searchsorted(self._came, now))
+        within = self._within[n - 1].tolist() if n else [0] * len(BOUNDS)
+        return FirstTokens(bounds=BOUNDS, within=tuple(within))
+
+
+def _served(
+    rng: Generator, seen: Weather, world: World, at_s: Floats, *, pace: Floats, bad: bool
+) -> Served:
+    n, burst, slow = at_s.size, seen.burst(at_s), pace[at_s.astype(int)]
+    ttft = rng.lognormal(np.log(world.ttft_s), 0.5, n) + burst * rng.exponential(BURST_WAIT_S, n)
     ttft *= slow * (world.ttft_factor if bad else 1.0)
     gap = rng.lognormal(np.log(0.02), 0.1, n) * slow
+    failing = BASE_ERRORS + BURST_ERRORS * burst + (world.extra_errors if bad else 0.0)
+    return Served(at_s=at_s, ttft=ttft, gap=gap, ok=rng.random(n) >= failing)
+
+
+def _histogram(*all_of_them: Served) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """Return when first tokens came, rising, and how many had come within each bound by then."""
+    came = np.concatenate([(of.at_s + of.ttft)[of.ok] for of in all_of_them])
+    ttft = np.concatenate([of.ttft[of.ok] for of in all_of_them])
+    order = np.argsort(came)
+    return came[order], np.cumsum(ttft[order, None] <= np.array(BOUNDS), axis=0)
+
+
+def _answers(
+    rng: Generator, seen: Weather, golden: Served, colour: Colour
+) -> Iterator[tuple[float, Sample]]:
+    """Return samples, each with the second it is seen, in that order."""
     tokens = TOKENS[seen.prompt]
-    total = ttft + gap * tokens
-    failing = BASE_ERRORS + BURST_ERRORS * seen.burst + (world.extra_errors if bad else 0.0)
-    ok = rng.random(n) >= failing
-    answered = seen.at_s + np.where(ok, total, rng.uniform(0, 5, n))
-    columns = (answered, seen.prompt, seen.at_s, seen.streamed, ok, ttft, gap, total, tokens)
+    total = golden.ttft + golden.gap * tokens
+    answered = seen.at_s + np.where(golden.ok, total, rng.uniform(0, 5, seen.at_s.size))
+    columns = (answered, seen.prompt, seen.at_s, seen.streamed, golden.ok, golden.ttft, golden.gap,
+               total, tokens)  # fmt: skip
     order = np.argsort(answered, kind="stable")
     return _samples(colour, [column[order].tolist() for column in columns])
 
@@ -140,54 +218,30 @@ def _samples(colour: Colour, columns: list[list[Any]]) -> Iterator[tuple[float, 
         )
 
 
-@dataclass(slots=True)
-class LiveTraffic:
-    """The router's counters of one colour, second by second."""
-
-    rng: Generator
-    rate: float
-    errors: float
-    counts: LiveCounts = field(default_factory=partial(LiveCounts, requests=0, errors=0))
-
-    def after(self, seconds: float) -> LiveCounts:
-        """Let time pass, and return the counters."""
-        requests = int(self.rng.poisson(self.rate * seconds))
-        errors = int(self.rng.binomial(requests, self.errors))
-        self.counts = LiveCounts(
-            requests=self.counts.requests + requests, errors=self.counts.errors + errors
-        )
-        return self.counts
-
-
 def run_step(
     rng: Generator, world: World, settings: AnalysisSettings, share: int
 ) -> tuple[Action, float, tuple[str, ...]]:
     """Look every interval until the step ends; return how, when, and the rules that failed."""
-    seen = weather(rng, world, settings.step_max_s)
-    part = share / 100
-    pending = {
-        colour: answers(rng, seen, world, colour, traffic)
+    seen, part = weather(rng, world, settings.step_max_s), share / 100
+    sides = {
+        colour: Side(rng, seen, world, colour, traffic)
         for colour, traffic in ((Colour.BLUE, 1 - part), (Colour.GREEN, part))
     }
-    upcoming = {colour: next(waiting, None) for colour, waiting in pending.items()}
+    upcoming = {colour: next(side.samples, None) for colour, side in sides.items()}
     sets = {colour: SampleSet() for colour in Colour}
-    usual = BASE_ERRORS + BURST_ERRORS * BURST_S / (BURST_EVERY_S + BURST_S)
-    live = {
-        Colour.BLUE: LiveTraffic(rng, LIVE_RATE * (1 - part), usual),
-        Colour.GREEN: LiveTraffic(rng, LIVE_RATE * part, usual + world.extra_errors),
-    }
     elapsed = previous = 0.0
     while True:
         elapsed += settings.interval_s
-        for colour in Colour:
-            upcoming[colour] = take(pending[colour], upcoming[colour], sets[colour], elapsed)
+        for colour, side in sides.items():
+            upcoming[colour] = take(side.samples, upcoming[colour], sets[colour], elapsed)
         analysis = judge(
             sets[Colour.BLUE],
             sets[Colour.GREEN],
-            {colour: counter.after(settings.interval_s) for colour, counter in live.items()},
+            {colour: side.live(elapsed) for colour, side in sides.items()},
             settings,
             look=Look(elapsed_s=elapsed, previous_s=previous),
             share=share,
+            first_tokens={colour: side.first_tokens(elapsed) for colour, side in sides.items()},
         )
         action = next_action(analysis).action
         if action is not Action.WAIT:

@@ -14,7 +14,7 @@ once and fails; `roll_back` stops green, and the last line of `outcome` says why
 
 **What is refused** before anything changes: a version that was rejected or whose evidence is too
 old, another tokenizer, a host that does not answer, too little GPU memory, a second deploy to the
-fleet.
+fleet, a live version that is down (start it, or give it up with the form's switch).
 
 **Killed in the middle**, a retry goes on where it stopped: every step is in the journal.
 
@@ -66,6 +66,14 @@ PARAMS = {
         type="boolean",
         title="Allow another tokenizer or chat template",
         description="Otherwise a version that clients would notice is refused.",
+        section="How",
+    ),
+    "replace_dead": Param(
+        default=False,
+        type="boolean",
+        title="Give up a dead live version",
+        description="Only for a live version of which no engine answers and which can't start "
+        "again: nothing is compared, and there is nothing to go back to.",
         section="How",
     ),
 }

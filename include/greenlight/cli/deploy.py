@@ -18,6 +18,7 @@ from greenlight.core.types import JsonDict
 
 if TYPE_CHECKING:
     from greenlight.deploy.plans import Plan
+    from greenlight.deploy.request import DeployRequest
     from greenlight.entrypoints.deploy import Deploy
 
 app = typer.Typer(
@@ -33,6 +34,13 @@ AllowInterface = Annotated[
     bool,
     typer.Option("--allow-interface-change", help="Deploy another tokenizer or chat template too."),
 ]
+ReplaceDead = Annotated[
+    bool,
+    typer.Option(
+        "--replace-dead",
+        help="Give up the live version: no engine of it answers, and it can't start again.",
+    ),
+]
 By = Annotated[str, typer.Option(help="Who does it, kept in the journal; you.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -44,10 +52,15 @@ def plan(
     rollout: RolloutName = "standard",
     *,
     allow_interface_change: AllowInterface = False,
+    replace_dead: ReplaceDead = False,
     as_json: AsJson = False,
 ) -> None:
     """Say what a deploy would do, and whether it is refused; nothing is changed."""
-    found = _plan(fleet, version, rollout, allow_interface_change)
+    request = _request(
+        fleet, version, rollout,
+        allow_interface_change=allow_interface_change, replace_dead=replace_dead,
+    )  # fmt: skip
+    found = _open(fleet).plan(request, rollout_id=new_rollout_id(fleet), by=getpass.getuser())
     if as_json:
         typer.echo(json.dumps(found.to_json()))
     else:
@@ -62,6 +75,7 @@ def run(
     rollout: RolloutName = "standard",
     *,
     allow_interface_change: AllowInterface = False,
+    replace_dead: ReplaceDead = False,
     by: By = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="The same as `plan`.")] = False,
     resume: Annotated[
@@ -70,23 +84,19 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Deploy; whatever goes wrong, the old version serves everybody."""
-    from greenlight.deploy.request import parse_deploy_request
     from greenlight.entrypoints.deploy import open_deploy
 
     if dry_run:
         plan(
             fleet, version, rollout,
-            allow_interface_change=allow_interface_change, as_json=as_json,
+            allow_interface_change=allow_interface_change, replace_dead=replace_dead,
+            as_json=as_json,
         )  # fmt: skip
         return
-    request = parse_deploy_request(
-        {
-            "fleet": fleet,
-            "version": version,
-            "rollout": rollout,
-            "allow_interface_change": allow_interface_change,
-        }
-    )
+    request = _request(
+        fleet, version, rollout,
+        allow_interface_change=allow_interface_change, replace_dead=replace_dead,
+    )  # fmt: skip
     rollout_id = resume or new_rollout_id(fleet)
     if not as_json:
         console.print(f"rollout {rollout_id}", markup=False)
@@ -210,13 +220,12 @@ def _open(fleet: str) -> Deploy:
     return open_deploy(fleet, settings=load_settings())
 
 
-def _plan(fleet: str, version: str, rollout: str, allow: bool) -> Plan:
+def _request(fleet: str, version: str, rollout: str, **switches: bool) -> DeployRequest:
     from greenlight.deploy.request import parse_deploy_request
 
-    request = parse_deploy_request(
-        {"fleet": fleet, "version": version, "rollout": rollout, "allow_interface_change": allow}
+    return parse_deploy_request(
+        {"fleet": fleet, "version": version, "rollout": rollout, **switches}
     )
-    return _open(fleet).plan(request, rollout_id=new_rollout_id(fleet), by=getpass.getuser())
 
 
 def _print_plan(found: Plan) -> None:

@@ -20,10 +20,12 @@ from greenlight.core.digest import digest_json
 from greenlight.core.types import JsonDict, Value
 from greenlight.deploy.analysis_presets import PRESETS
 from greenlight.deploy.colours import Colour
+from greenlight.deploy.counters import FirstTokens, LiveCounts, Unread
+from greenlight.deploy.live_rules import LiveErrors, LiveFirstTokens, LiveShare
 from greenlight.deploy.ratio_rules import LengthRatio, TimeRatio
-from greenlight.deploy.rules import Levels, Observed, Rule, RuleResult, Side, Verdict
-from greenlight.deploy.samples import LiveCounts, Sample, SampleSet
-from greenlight.deploy.share_rules import Agreement, Errors, Goodput, LiveErrors, Stops
+from greenlight.deploy.rules import NOT_READ, Levels, Observed, Rule, RuleResult, Side, Verdict
+from greenlight.deploy.samples import Columns, Sample, SampleSet
+from greenlight.deploy.share_rules import Agreement, Errors, Goodput, Stops
 
 __all__ = [
     "Action",
@@ -43,7 +45,7 @@ __all__ = [
 
 Seconds = Annotated[float, Field(gt=0)]
 AnyRule = Annotated[
-    TimeRatio | LengthRatio | Errors | LiveErrors | Goodput | Stops | Agreement,
+    TimeRatio | LengthRatio | Errors | LiveErrors | LiveFirstTokens | Goodput | Stops | Agreement,
     Field(discriminator="strategy"),
 ]
 """Every rule there is. A new one is a class, its settings, and an entry here."""
@@ -110,6 +112,12 @@ class AnalysisSettings(Value):
             self.model_dump(mode="json", exclude={"preset": True, "rules": {"__all__": {"why"}}})
         )
 
+    def reads_engines(self, share: float) -> bool:
+        """Return whether a rule is judged by engines' histograms at this share of green."""
+        return share <= self.times_up_to_share and any(
+            isinstance(rule, LiveFirstTokens) for rule in self.rules
+        )
+
     def lasting(self, seconds: float) -> AnalysisSettings:
         """Return the same settings for a step that takes at least `seconds`, such as the bake."""
         return self.model_copy(update={"step_min_s": seconds})
@@ -154,7 +162,7 @@ class AnalysisSettings(Value):
     def _available(
         self, rule: Rule, *, rate: float, stream_share: float, prompts: int | None
     ) -> int | None:
-        if isinstance(rule, LiveErrors):
+        if isinstance(rule, LiveShare):
             return None
         if isinstance(rule, Agreement):
             return prompts
@@ -244,6 +252,7 @@ def judge(
     look: Look,
     green_is: Colour = Colour.GREEN,
     share: float = 50.0,
+    first_tokens: Mapping[Colour, FirstTokens | Unread] | None = None,
 ) -> Analysis:
     """Judge everything that a step has gathered so far.
 
@@ -251,20 +260,27 @@ def judge(
     `green_is` says which counters are the new one's. `blue` is `None` when nothing serves yet: then
     only rules with a limit for green alone apply. Both sets come from the same load, which sent
     both colours as many requests: what one has answered and the other has not counts as slow.
-    `share`: the part of live traffic that the new colour gets, in percent.
+    `share`: the part of live traffic that the new colour gets, in percent. `first_tokens`: of all
+    that a colour's engines were asked since the step began; `None` where no rule asks for them.
     """
+    engines = first_tokens or {}
+
+    def side(colour: Colour, own: Columns, *, answered_by_other: int) -> Side:
+        return Side(
+            columns=own,
+            live=live.get(colour),
+            first_tokens=engines.get(colour, NOT_READ),
+            unanswered=max(0, answered_by_other - own.n),
+        )
+
     columns = green.columns()
     of_blue = None if blue is None else blue.columns()
     n_blue = columns.n if of_blue is None else of_blue.n
     seen = Observed(
         blue=None
         if of_blue is None
-        else Side(
-            columns=of_blue,
-            live=live.get(green_is.other),
-            unanswered=max(0, columns.n - n_blue),
-        ),
-        green=Side(columns=columns, live=live.get(green_is), unanswered=max(0, n_blue - columns.n)),
+        else side(green_is.other, of_blue, answered_by_other=columns.n),
+        green=side(green_is, columns, answered_by_other=n_blue),
         equal_load=share <= settings.times_up_to_share,
     )
     levels = settings.levels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, Self, TypeVar
 
@@ -21,9 +22,7 @@ class LiveCounts:
 
     def plus(self, more: LiveCounts) -> LiveCounts:
         """Return both together."""
-        return LiveCounts(
-            requests=self.requests + more.requests, errors=self.errors + more.errors
-        )
+        return LiveCounts(requests=self.requests + more.requests, errors=self.errors + more.errors)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +70,7 @@ class Unread:
     reason: str
 
 
-def together(engines: tuple[FirstTokens | Unread, ...]) -> FirstTokens | Unread:
+def together(engines: Sequence[FirstTokens | Unread]) -> FirstTokens | Unread:
     """Return all engines of a colour as one; without any of them the colour is not known."""
     total: FirstTokens | None = None
     for engine in engines:
@@ -94,8 +93,8 @@ C = TypeVar("C", bound=_Counters)
 class Tally(Generic[C]):
     """What was counted since a step began; whoever counts may be started again meanwhile.
 
-    Counting then goes on from zero. What came between the last look and the restart nobody knows;
-    it is left out, and is what one interval had at most.
+    Counting then goes on from zero. What came after the last reading and before the restart nobody
+    knows. It is left out: what one interval had at most, where every look got a reading.
     """
 
     counted: C

@@ -17,6 +17,8 @@ from greenlight.deploy.engines import GB, EngineProfile
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,40}$")]
 TcpPort = Annotated[int, Field(ge=1, le=65535)]
+RESERVED = frozenset({"backup"})
+"""Leases that are not a fleet's: fleets and backups share the table."""
 
 
 class RunnerKind(StrEnum):
@@ -127,6 +129,11 @@ class Fleet(Value):
 
     @model_validator(mode="after")
     def _distinct(self) -> Fleet:
+        if self.name in RESERVED:
+            raise ValueError(
+                f"a fleet cannot be named {self.name!r}: the lease of that name is held while "
+                "backups are made; choose another name"
+            )
         for name, count in Counter(host.name for host in self.hosts).items():
             if count > 1:
                 raise ValueError(f"{count} hosts are named {name!r}")

@@ -80,6 +80,16 @@ class Rollout:
         """Whether nothing was live on the fleet before."""
         return self.previous_digest is None
 
+    @property
+    def replaces_dead(self) -> bool:
+        """Whether no engine of what was live answered, and a person gave it up."""
+        return bool(self.request.get("replaces_dead"))
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether nobody serves beside it: nothing to compare with, nobody to go back to."""
+        return self.is_first or self.replaces_dead
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -21,8 +21,8 @@ class Wanted:
 
     `refusal`: why it may not go live (nobody approved it, its evidence is too old); `None`: it may.
     `interface_changes`: what clients would notice beside the weights, such as another tokenizer.
-    `golden_prompts`: answers that its evidence recorded; `None`: it has no evidence.
-    `is_baseline`: approved without evidence, as what a fleet starts with.
+    `interface_unknown`: why that could not be found out. `golden_prompts`: answers that its
+    evidence recorded. `is_baseline`: approved without evidence, as what a fleet starts with.
     """
 
     model: str
@@ -31,7 +31,8 @@ class Wanted:
     weight_bytes: int
     refusal: str | None
     interface_changes: tuple[str, ...] = ()
-    golden_prompts: int | None = None
+    interface_unknown: str | None = None
+    golden_prompts: int = 0
     is_baseline: bool = False
 
 
@@ -39,8 +40,9 @@ class Wanted:
 class World:
     """What is true before the rollout. `unreachable`: hosts that did not answer, with the reason.
 
-    `live_serves`: whether the router sends anybody to what is live. `live_weight_bytes` belongs to
-    `live`. `served_before`: digests that the fleet served once.
+    `live_serves`: whether the router sends anybody to what is live. `live_answers`: hosts on which
+    one of its engines answers, sent to or not; looked for only when it should be given up.
+    `live_weight_bytes` belongs to `live`. `served_before`: digests that the fleet served once.
     `unfinished`: the id of a rollout that was left half-way.
     """
 
@@ -49,8 +51,14 @@ class World:
     live_weight_bytes: int | None
     unreachable: Mapping[str, str]
     live_serves: bool = True
+    live_answers: tuple[str, ...] = ()
     served_before: frozenset[str] = frozenset()
     unfinished: str | None = None
+
+    @property
+    def live_is_dead(self) -> bool:
+        """Whether something is live, and nobody gets an answer from it."""
+        return self.live is not None and not (self.live_serves or self.live_answers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +79,7 @@ class Plan:
     @property
     def moves(self) -> tuple[str, ...]:
         """What traffic is moved by, in order: shares in percent, or hosts."""
-        rolling = self.rollout.strategy == Strategy.ROLLING and not self.rollout.is_first
+        rolling = self.rollout.strategy == Strategy.ROLLING and not self.rollout.is_alone
         return self.hosts if rolling else tuple(str(share) for share in self.shares)
 
     @property
@@ -98,11 +106,22 @@ class Plan:
         version = f"version {rollout.version} ({short(rollout.digest)})"
         lines = []
         if self.takes_over:
-            lines.append(f"go back from rollout {self.takes_over}, which was left unfinished")
+            back = "end" if rollout.replaces_dead else "go back from"
+            lines.append(f"{back} rollout {self.takes_over}, which was left unfinished")
+        if rollout.replaces_dead:
+            lines.append(
+                f"give up version {rollout.previous_version}, of which no engine answers: stop "
+                f"what is left of {old}"
+            )
         lines += [f"on host {host}: {_prepare(rollout, version)}" for host in self.hosts]
         lines.append(f"ask {new} golden prompts on every host, then warm it up")
         if rollout.is_first:
             lines.append(f"send everything to {new}; nothing was live, so nothing is compared")
+        elif rollout.replaces_dead:
+            lines.append(
+                f"send everything to {new}; {old} is dead, so nothing is compared, and going back "
+                "means that nobody serves"
+            )
         elif rollout.strategy == Strategy.ROLLING:
             lines += [
                 f"move host {host} to {new}, and compare it with {old}" for host in self.hosts
@@ -111,10 +130,10 @@ class Plan:
             lines += [
                 f"send {share} % to {new}, and compare it with {old}" for share in self.shares
             ]
-        if not rollout.is_first:
+        if not rollout.is_alone:
             lines.append(f"keep {old} warm for {self.bake_s:g} s, comparing")
         lines.append(f"point alias champion at {version}")
-        if not rollout.is_first:
+        if not rollout.is_alone:
             lines.append(f"drain {old} until its streams end, and stop it")
         return tuple(lines)
 
@@ -130,6 +149,7 @@ class Plan:
             "strategy": self.rollout.strategy,
             "colour": str(self.rollout.colour),
             "previous_version": self.rollout.previous_version,
+            "replaces_dead": self.rollout.replaces_dead,
             "hosts": list(self.hosts),
             "gatekeeper": self.gatekeeper,
             "others": [host for host in self.hosts if host != self.gatekeeper],
@@ -150,12 +170,15 @@ def plan_rollout(
     world: World,
     by: str,
     request: JsonDict,
+    replace_dead: bool = False,
 ) -> Plan:
     """Decide what a rollout does; nothing is touched. The idle colour is the other than the live.
 
-    Every reason to refuse is found, not only the first.
+    `replace_dead`: go on without what is live, if it is dead; then nothing is compared. Every
+    reason to refuse is found, not only the first.
     """
     live = world.live
+    dead = replace_dead and world.live_is_dead
     rollout = Rollout(
         id=rollout_id,
         fleet=fleet.name,
@@ -169,55 +192,83 @@ def plan_rollout(
         started_by=by,
         previous_version=live.version if live else None,
         previous_digest=live.digest if live else None,
-        request=request,
+        request=request | ({"replaces_dead": True} if dead else {}),
     )
     same = live and (live.digest, live.flags_digest) == (rollout.digest, rollout.flags_digest)
     return Plan(
         rollout=rollout,
-        shares=(100,) if live is None else settings.shares,
+        shares=(100,) if rollout.is_alone else settings.shares,
         bake_s=settings.bake_s,
         hosts=tuple(host.name for host in fleet.hosts),
-        refusals=tuple(_refusals(fleet, settings, wanted, world)),
+        refusals=tuple(_refusals(fleet, settings, wanted, world, replace_dead=replace_dead)),
         nothing_to_do=f"fleet {fleet.name} serves version {wanted.version} already"
-        if same and world.unfinished is None
+        if same and world.unfinished is None and not dead
         else None,
         takes_over=world.unfinished,
     )
 
 
 def _refusals(
-    fleet: Fleet, settings: RolloutSettings, wanted: Wanted, world: World
+    fleet: Fleet, settings: RolloutSettings, wanted: Wanted, world: World, *, replace_dead: bool
 ) -> Sequence[str]:
-    found = []
-    if wanted.model != fleet.model:
-        found.append(f"the fleet serves {fleet.model}, not {wanted.model}")
-    if wanted.refusal:
-        found.append(wanted.refusal)
+    alone = world.live is None or (replace_dead and world.live_is_dead)
+    found = list(_about_version(fleet, wanted, world))
     if world.live:
-        found += [f"clients would notice: {change}" for change in wanted.interface_changes]
+        found += _about_live(world.live, fleet, world, replace_dead=replace_dead)
+    if not alone:
         found += settings.out_of_reach(prompts=wanted.golden_prompts)
-    if world.live and not world.live_serves:
-        found.append(
-            f"version {world.live.version} is live, but none of its engines serves, so there is "
-            f"nothing to compare with or to go back to: `greenlight deploy start {fleet.name}`"
+    return [*found, *_about_hosts(fleet, settings, wanted, world, alone=alone)]
+
+
+def _about_version(fleet: Fleet, wanted: Wanted, world: World) -> Iterator[str]:
+    if wanted.model != fleet.model:
+        yield f"the fleet serves {fleet.model}, not {wanted.model}"
+    if wanted.refusal:
+        yield wanted.refusal
+    if world.live:
+        yield from (f"clients would notice: {change}" for change in wanted.interface_changes)
+    if wanted.interface_unknown:
+        yield (
+            f"whether clients would notice is not known: {wanted.interface_unknown}; "
+            "--allow-interface-change goes on"
         )
     if wanted.is_baseline and world.live and wanted.digest not in world.served_before:
-        found.append(
+        yield (
             "it was approved as a baseline, without evidence, which only a fleet that serves "
             "nothing may start with; validate it with quantize_and_validate"
         )
-    found += [f"host {host} cannot be used: {why}" for host, why in world.unreachable.items()]
+
+
+def _about_live(live: Live, fleet: Fleet, world: World, *, replace_dead: bool) -> Iterator[str]:
+    start = f"`greenlight deploy start {fleet.name}`"
+    if replace_dead and not world.live_is_dead:
+        where = ", ".join(world.live_answers) or "the router"
+        back = "" if world.live_serves else f", and bring it back: {start}"
+        yield (
+            f"version {live.version} is not dead: it answers on {where}. Leave --replace-dead "
+            f"out{back}"
+        )
+    if not replace_dead and not world.live_serves:
+        yield (
+            f"version {live.version} is live, but none of its engines serves, so there is nothing "
+            f"to compare with or to go back to: {start}; if it can never start again, give it up "
+            "with --replace-dead"
+        )
+
+
+def _about_hosts(
+    fleet: Fleet, settings: RolloutSettings, wanted: Wanted, world: World, *, alone: bool
+) -> Iterator[str]:
+    yield from (f"host {host} cannot be used: {why}" for host, why in world.unreachable.items())
     rolling = settings.strategy is Strategy.ROLLING
     small = fleet.too_small_for_both(
         green_bytes=wanted.weight_bytes,
-        blue_bytes=None if rolling else world.live_weight_bytes,
+        blue_bytes=None if rolling or alone else world.live_weight_bytes,
     )
     if small:
-        advice = "" if rolling or world.live is None else "; choose the strategy rolling"
-        found.append(small + advice)
+        yield small + ("" if rolling or alone else "; choose the strategy rolling")
     if rolling and len(fleet.hosts) < 2:
-        found.append("rolling needs two hosts at least, or nobody would serve meanwhile")
-    return found
+        yield "rolling needs two hosts at least, or nobody would serve meanwhile"
 
 
 def _prepare(rollout: Rollout, version: str) -> str:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from greenlight.core.digest import Manifest
 from greenlight.deploy.colours import Colour
+from greenlight.deploy.counters import FirstTokens, Unread
 from greenlight.deploy.fleet import Fleet
 from greenlight.deploy.journal import Event, Rollout
 from greenlight.deploy.samples import Sample
@@ -303,4 +304,14 @@ class Prober(Protocol):
         """Send the seeded load to every target for `seconds`; a sample for every request.
 
         Once `stop` is set nothing more is sent or waited for.
+        """
+
+
+class EngineMetrics(Protocol):
+    """Reads what engines count of all their requests, whoever sent them."""
+
+    def first_tokens(self, urls: Sequence[str]) -> Mapping[str, FirstTokens | Unread]:
+        """Return the histogram of every engine since it started, by its address.
+
+        Never raises for an engine, and takes about a second: who looks at a rollout is waiting.
         """

@@ -16,12 +16,14 @@ class DeployRequest(Value):
 
     `version`: a number, or an alias. `rollout`: a name from rollout.yaml.
     `allow_interface_change`: deploy although clients would notice another tokenizer or template.
+    `replace_dead`: give up a live version of which no engine answers or can start again.
     """
 
     fleet: Annotated[str, Field(min_length=1)]
     version: Annotated[int, Field(ge=1)] | Annotated[str, Field(min_length=1)] = "approved"
     rollout: Annotated[str, Field(min_length=1)] = "standard"
     allow_interface_change: bool = False
+    replace_dead: bool = False
 
 
 def parse_deploy_request(values: JsonDict) -> DeployRequest:

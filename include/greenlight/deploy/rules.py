@@ -24,10 +24,14 @@ from pydantic import Field
 
 from greenlight.core.types import JsonDict, Value
 from greenlight.deploy.bounds import Bounds
+from greenlight.deploy.counters import FirstTokens, LiveCounts, Unread
 from greenlight.deploy.sample_size import settling_n
-from greenlight.deploy.samples import Columns, Floats, LiveCounts
+from greenlight.deploy.samples import Columns, Floats
 
 Margin = Annotated[float, Field(gt=0, lt=1)]
+
+
+NOT_READ = Unread(reason="nobody asked its engines")
 
 
 class Verdict(StrEnum):
@@ -41,6 +45,8 @@ class Verdict(StrEnum):
     """It could not be measured."""
     NOT_APPLICABLE = "not applicable"
     """The rule has nothing to say here; it never makes a verdict by itself."""
+    NOT_MEASURED = "not measured"
+    """It could not be measured, and is not required: no verdict, but not silent about it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +61,14 @@ class Levels:
 class Side:
     """One colour. `live`: `None` when the router's counters could not be read.
 
-    `unanswered`: requests of the load that only the other colour has answered so far. Left out,
-    the slow ones would be missing; they count as slower than every limit.
+    `first_tokens`: of all requests that its engines were asked, the load's too. `unanswered`:
+    requests of the load that only the other colour has answered so far. Left out, the slow ones
+    would be missing; they count as slower than every limit.
     """
 
     columns: Columns
     live: LiveCounts | None
+    first_tokens: FirstTokens | Unread = NOT_READ
     unanswered: int = 0
 
 

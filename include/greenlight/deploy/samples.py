@@ -1,4 +1,4 @@
-"""What is measured of one colour: requests of the seeded load, and counters of live traffic."""
+"""What is measured of one colour: requests of the seeded load."""
 
 from __future__ import annotations
 
@@ -38,24 +38,6 @@ class Sample:
     finish: str | None = None
     agrees: bool | None = None
     reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LiveCounts:
-    """Requests of clients that a colour got, and how many failed, since the step began."""
-
-    requests: int
-    errors: int
-
-    def since(self, earlier: LiveCounts) -> LiveCounts | None:
-        """Return what came after `earlier`; `None` when a counter went back: the router restarted.
-
-        Both are totals. What was counted before a restart is unknown, which is not zero.
-        """
-        requests, errors = self.requests - earlier.requests, self.errors - earlier.errors
-        if requests < 0 or errors < 0:
-            return None
-        return LiveCounts(requests=requests, errors=errors)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -37,6 +36,15 @@ class Count:
 
     bad: int
     n: int
+
+    @property
+    def share(self) -> float:
+        """The part that is bad; `n` is at least 1."""
+        return self.bad / self.n
+
+    def bounds(self, confidence: float) -> Bounds:
+        """Bound that part."""
+        return bounds.share(self.bad, self.n, confidence)
 
 
 class BadShare(Rule):
@@ -81,10 +89,9 @@ class BadShare(Rule):
 
     def _compared(self, blue: Count, green: Count, levels: Levels) -> RuleResult:
         def at(confidence: float) -> Bounds:
-            each = (bounds.share(count.bad, count.n, confidence) for count in (green, blue))
-            return bounds.difference(*each)
+            return bounds.difference(green.bounds(confidence), blue.bounds(confidence))
 
-        of_blue, of_green = blue.bad / blue.n, green.bad / green.n
+        of_blue, of_green = blue.share, green.share
         shown = f"{self.bad_word} {of_green:.2%} ({green.bad:,} of {green.n:,}) against"
         return Comparison(
             rule=self.name,
@@ -121,32 +128,6 @@ class Errors(BadShare):
 
     def _count(self, side: Side) -> Count:
         return Count(bad=int((~side.columns.ok).sum()), n=side.columns.n)
-
-
-class LiveErrors(BadShare):
-    """Requests of clients that failed, by the router's counters.
-
-    Without client traffic there is nothing to count: the verdict is then `insufficient` when the
-    rule is required, else it does not apply. Counters that cannot be read are an error either way.
-    The router counts a failed connection for every attempt, so errors may exceed requests; then
-    all failed.
-    """
-
-    strategy: Literal["live_errors"]
-    required: bool = False
-    bad_word: ClassVar[str] = "failed live requests"
-    blue_may_have_none: ClassVar[bool] = True
-
-    def _count(self, side: Side) -> Count | None:
-        if side.live is None:
-            return None
-        return Count(bad=min(side.live.errors, side.live.requests), n=side.live.requests)
-
-    def _unmeasured(self, blue: Count, green: Count) -> RuleResult:
-        return self._without_numbers(
-            Verdict.INSUFFICIENT,
-            f"no live traffic: blue has {blue.n:,} requests, green {green.n:,}",
-        )
 
 
 class Goodput(BadShare):
@@ -222,16 +203,15 @@ def _changed(side: Side) -> Count:
 def _judged_alone(
     rule: str, bad_word: str, green: Count, *, at_most: float, levels: Levels
 ) -> RuleResult:
-    share = green.bad / green.n
     return Comparison(
         rule=rule,
-        says=f"{bad_word} {share:.2%} ({green.bad:,} of {green.n:,}), green alone,",
-        bounds_at=partial(bounds.share, green.bad, green.n),
+        says=f"{bad_word} {green.share:.2%} ({green.bad:,} of {green.n:,}), green alone,",
+        bounds_at=green.bounds,
         limits=Limits(at_most=at_most),
         limit_says=f"{at_most:.2%}",
         show="{:.2%}".format,
         blue=None,
-        green=share,
+        green=green.share,
         n_blue=None,
         n_green=green.n,
         fewest=faultless_n(at_most, confidence=levels.to_pass),

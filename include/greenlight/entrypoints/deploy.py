@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from greenlight.deploy.colours import Colour
 from greenlight.deploy.fleet import load_fleet
 from greenlight.deploy.journal import History, Live, Outcome, history_of, live, unfinished
 from greenlight.deploy.plans import Plan, Wanted, World, plan_rollout
+from greenlight.deploy.ports import EngineState
 from greenlight.deploy.request import DeployRequest, parse_deploy_request
 from greenlight.deploy.rollout_file import RolloutSettings, load_rollout
 from greenlight.entrypoints.rollout_hold import held
@@ -61,14 +62,20 @@ class Deploy:
         history = self._history()
         fleet = self.tools.fleet
         now_live = live(history)
-        wanted, bytes_live = self._wanted(request, now_live)
+        serves = now_live is None or self.tools.router.state().share(now_live.colour) > 0
+        wanted, bytes_live = self._wanted(request, now_live, serves=serves)
         left = unfinished(history)
+        away = self._unreachable()
+        answers = (
+            self._answering(now_live.colour, away) if request.replace_dead and now_live else ()
+        )
         world = World(
             now=self.tools.clock.now(),
             live=now_live,
             live_weight_bytes=bytes_live,
-            live_serves=now_live is None or self.tools.router.state().share(now_live.colour) > 0,
-            unreachable=self._unreachable(),
+            live_serves=serves,
+            live_answers=answers,
+            unreachable=away,
             served_before=frozenset(r.digest for r, p in history if p.outcome is Outcome.LIVE),
             unfinished=None if left is None or left.id == rollout_id else left.id,
         )
@@ -80,8 +87,10 @@ class Deploy:
             world=world,
             by=by,
             request={},
+            replace_dead=request.replace_dead,
         )
-        return replace(plan, rollout=replace(plan.rollout, request=_kept(request, settings, plan)))
+        kept = plan.rollout.request | _kept(request, settings, plan)
+        return replace(plan, rollout=replace(plan.rollout, request=kept))
 
     def begin(self, request: DeployRequest, *, rollout_id: str, by: str) -> JsonDict:
         """Refuse, or take the lease and open the rollout; one of this id goes on as it is.
@@ -92,7 +101,8 @@ class Deploy:
         """
         history = {r.id: r for r, _ in self._history()}
         if rollout_id not in history:
-            self.steps.recover(self.tools.fleet.name, by=rollout_id)
+            without_old = self._gives_up(request, rollout_id=rollout_id, by=by)
+            self.steps.recover(self.tools.fleet.name, by=rollout_id, without_old=without_old)
             plan = self.plan(request, rollout_id=rollout_id, by=by)
             plan.require_possible()
             if plan.nothing_to_do:
@@ -221,7 +231,7 @@ class Deploy:
         for move in plan["moves"]:
             on_step(f"move to {move}{' %' if move.isdigit() else ''}, and compare")
             self.steps.move(rollout_id, move)
-        replaces = plan["previous_version"] is not None
+        replaces = plan["previous_version"] is not None and not plan.get("replaces_dead")
         if replaces:
             on_step(f"bake for {plan['bake_s']:g} s, the old colour warm")
         self.steps.bake(rollout_id)
@@ -239,6 +249,17 @@ class Deploy:
         if ended["outcome"] != Outcome.LIVE:
             raise RefusedError(f"rollout {rollout_id} was taken back: {ended['reason']}")
         return ended
+
+    def _gives_up(self, request: DeployRequest, *, rollout_id: str, by: str) -> bool:
+        """Return whether what is live is given up, once nothing speaks against the whole plan.
+
+        A rollout that was left half-way may be all that serves: a refused plan must not end it.
+        """
+        if not request.replace_dead:
+            return False
+        plan = self.plan(request, rollout_id=rollout_id, by=by)
+        plan.require_possible()
+        return plan.rollout.replaces_dead
 
     def _open(self, plan: Plan) -> None:
         """Take the lease first: of two that begin at once, one is refused before it is written."""
@@ -261,7 +282,9 @@ class Deploy:
         before = None if planned.is_first else (planned.previous_digest, planned.colour.other)
         return unfinished(history) is not None or before != (now and (now.digest, now.colour))
 
-    def _wanted(self, request: DeployRequest, now: Live | None) -> tuple[Wanted, int | None]:
+    def _wanted(
+        self, request: DeployRequest, now: Live | None, *, serves: bool
+    ) -> tuple[Wanted, int | None]:
         from greenlight.entrypoints.rollout_tools import require_version
 
         models, model = self.tools.models, self.tools.fleet.model
@@ -269,12 +292,18 @@ class Deploy:
         folder = models.folder(model, version)
         standing = models.standing(model, version)
         changes: tuple[str, ...] = ()
-        bytes_live = None
+        bytes_live = unknown = None
         if now is not None:
-            before = models.folder(model, now.version)
-            bytes_live = _weight_bytes(before.manifest)
-            found = compare_interface(before.path, folder.path)
-            changes = () if request.allow_interface_change else tuple(str(d) for d in found)
+            try:
+                before = models.folder(model, now.version)
+            except InputError as lost:
+                if serves:
+                    raise
+                unknown = str(lost)  # one more reason why it can never start again
+            else:
+                bytes_live = _weight_bytes(before.manifest)
+                changes = tuple(str(d) for d in compare_interface(before.path, folder.path))
+        allowed = request.allow_interface_change
         refusal = None if standing["approved"] else f"it is not approved: {standing['reason']}"
         wanted = Wanted(
             model=model,
@@ -282,8 +311,9 @@ class Deploy:
             digest=folder.manifest.digest,
             weight_bytes=_weight_bytes(folder.manifest),
             refusal=refusal,
-            interface_changes=changes,
-            golden_prompts=len(models.golden(model, version)) or None,
+            interface_changes=() if allowed else changes,
+            interface_unknown=None if allowed else unknown,
+            golden_prompts=len(models.golden(model, version)),
             is_baseline=bool(standing.get("baseline")),
         )
         return wanted, bytes_live
@@ -299,6 +329,15 @@ class Deploy:
         with ThreadPoolExecutor(len(self.tools.hosts)) as pool:
             answers = dict(zip(self.tools.hosts, pool.map(ask, self.tools.hosts), strict=True))
         return {host: why for host, why in answers.items() if why is not None}
+
+    def _answering(self, colour: Colour, away: Collection[str]) -> tuple[str, ...]:
+        """Return the hosts on which an engine of a colour answers its host, or the router."""
+        seen = {s.host for s in self.tools.router.state().of(colour) if s.up}
+        asked = [name for name in self.tools.hosts if name not in away]
+        with ThreadPoolExecutor(len(self.tools.hosts)) as pool:
+            found = pool.map(lambda name: self.tools.hosts[name].status(colour).state, asked)
+            seen |= {n for n, s in zip(asked, found, strict=True) if s is EngineState.READY}
+        return tuple(sorted(seen))
 
     def _servers(self) -> list[JsonDict]:
         try:

@@ -53,7 +53,7 @@ class Hold:
     @property
     def host_by_host(self) -> bool:
         """Whether hosts are exchanged one after the other, each without both colours."""
-        return self.settings.strategy is Strategy.ROLLING and not self.rollout.is_first
+        return self.settings.strategy is Strategy.ROLLING and not self.rollout.is_alone
 
     def progress(self) -> Progress:
         """Return what the journal says now."""

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING
 from greenlight.core.errors import LostLeaseError, RefusedError, UnavailableError
 from greenlight.core.types import JsonDict
 from greenlight.deploy.colours import Colour
-from greenlight.deploy.journal import Outcome, Progress, Step, history_of, progress, unfinished
+from greenlight.deploy.journal import (
+    Outcome,
+    Progress,
+    Rollout,
+    Step,
+    history_of,
+    progress,
+    unfinished,
+)
 from greenlight.deploy.ports import EngineState, ModelFolder
 from greenlight.entrypoints import rollout_engines as engines
 from greenlight.entrypoints.rollout_hold import Hold, Way, held
@@ -36,12 +44,14 @@ class Steps:
     def prepare(self, rollout_id: str, host: str) -> None:
         """Bring the model to a host, start the idle colour there, wait until it is ready.
 
-        For `rolling`, only the model is brought: the host has no room for a second engine yet.
+        For `rolling`, only the model is brought: the host has no room for a second engine yet. What
+        is left of a version that was given up is stopped first.
 
         Raises:
             GateError: the engine ended while it started.
             InputError: a file on the host is damaged.
-            RefusedError: the engine serves another digest than it was given.
+            RefusedError: the engine serves another digest than it was given, or the version that
+                was given up answers again.
             UnavailableError: the host does not answer, or the engine is not ready in time.
         """
         with held(self._tools, rollout_id, way=Way.SIDE_BY_SIDE) as hold:
@@ -93,7 +103,7 @@ class Steps:
         """
         with held(self._tools, rollout_id) as hold:
             hold.require_forward()
-            wanted = hold.settings.bake_s > 0 and not hold.rollout.is_first
+            wanted = hold.settings.bake_s > 0 and not hold.rollout.is_alone
             if wanted and not hold.host_by_host:
                 hold.do(Step.BAKE, "", Watch(hold, go_back=self._go_back).bake)
 
@@ -110,26 +120,30 @@ class Steps:
                 hold.require_forward()
                 if not hold.rollout.is_first:
                     hold.do(Step.RETIRE, "", lambda: engines.retire(hold, hold.old))
-                hold.finish(Outcome.LIVE, f"version {hold.rollout.version} serves everybody")
+                hold.finish(Outcome.LIVE, _live_because(hold.rollout))
         return self.outcome(rollout_id)
 
-    def roll_back(self, rollout_id: str, reason: str = "a step failed") -> JsonDict:
+    def roll_back(
+        self, rollout_id: str, reason: str = "a step failed", *, without_old: bool = False
+    ) -> JsonDict:
         """Make the old colour serve everybody, stop the new one, and end the rollout.
 
         A rollout that has ended stays as it ended. Taking the lease shuts out whoever carries the
-        rollout on at the moment.
+        rollout on at the moment. `without_old`: the old colour is given up and not started.
         """
         made = self._progress(rollout_id)
         if made.outcome is None:
             with held(self._tools, rollout_id, way=Way.BACK) as hold:
                 why = made.reason or reason
-                self._go_back(hold, why)
+                self._go_back(hold, why, without_old=without_old)
                 hold.do(Step.CLEAN_UP, "", lambda: self._clean_up(hold))
                 hold.finish(Outcome.ROLLED_BACK, why)
         return self.outcome(rollout_id)
 
-    def recover(self, fleet: str, *, by: str) -> None:
+    def recover(self, fleet: str, *, by: str, without_old: bool = False) -> None:
         """Bring a rollout that was left unfinished to its end: forward if it was promoted.
+
+        `without_old`: what it would go back to is given up.
 
         Raises:
             RefusedError: it is not left: its lease is alive.
@@ -143,7 +157,8 @@ class Steps:
         if self._progress(left.id).has(Step.PROMOTE):
             self.retire(left.id)
         else:
-            self.roll_back(left.id, reason=f"left unfinished; {by} took over")
+            why = f"left unfinished; {by} took over"
+            self.roll_back(left.id, reason=why, without_old=without_old)
 
     def restore(self, rollout_id: str) -> None:
         """Start again what a rollout made live: after a reboot, a crash, or `deploy stop`.
@@ -155,9 +170,11 @@ class Steps:
             UnavailableError: a host does not answer, or an engine is not ready in time.
         """
         with held(self._tools, rollout_id) as hold:
-            self._serve(hold, hold.new, self._model(hold, hold.rollout.version))
-            self._tools.router.shift({hold.new: 100, hold.old: 0}, fence=hold.fence)
-            self._tools.leases.release(hold.keeper.lease)
+            try:
+                self._serve(hold, hold.new, self._model(hold, hold.rollout.version))
+                self._tools.router.shift({hold.new: 100, hold.old: 0}, fence=hold.fence)
+            finally:  # one that can't start leaves nothing that others must wait for
+                self._tools.leases.release(hold.keeper.lease)
 
     def outcome(self, rollout_id: str) -> JsonDict:
         """Return how a rollout stands: `{"rollout_id", "outcome", "reason", "share", …}`."""
@@ -170,6 +187,7 @@ class Steps:
             "digest": rollout.digest,
             "colour": str(rollout.colour),
             "strategy": rollout.strategy,
+            "replaces_dead": rollout.replaces_dead,
             "started_at": rollout.started_at.isoformat(timespec="seconds"),
             "started_by": rollout.started_by,
             "share": made.share,
@@ -182,7 +200,19 @@ class Steps:
         self._tools.hosts[host].put_model(model)
         if hold.host_by_host:
             return {"digest": model.manifest.digest}
+        if hold.rollout.replaces_dead:
+            self._give_up_old(hold, host)
         return engines.start(hold, host, hold.new, model)
+
+    def _give_up_old(self, hold: Hold, host: str) -> None:
+        """Stop what is left of the old engine, which may hang and hold memory."""
+        runner = self._tools.hosts[host]
+        if runner.status(hold.old).state is EngineState.READY:
+            raise RefusedError(
+                f"the {hold.old} engine of host {host} answers again, so version "
+                f"{hold.rollout.previous_version} is not given up; deploy without --replace-dead"
+            )
+        runner.stop(hold.old)
 
     def _smoke(self, hold: Hold, hosts: Sequence[str]) -> JsonDict:
         targets = zip(self._tools.hosts, self._tools.targets([hold.new]), strict=True)
@@ -203,13 +233,14 @@ class Steps:
         share = round(100 * (hosts.index(host) + 1) / len(hosts))
         return detail | self._smoke(hold, [host]) | {"share": share}
 
-    def _go_back(self, hold: Hold, reason: str) -> None:
+    def _go_back(self, hold: Hold, reason: str, *, without_old: bool = False) -> None:
         """Send everything to the old colour at once; without a journal too, when it's away."""
+        alone = without_old or hold.rollout.is_alone
 
         def back() -> JsonDict:
-            if hold.host_by_host:
+            if hold.host_by_host and not alone:
                 self._restore_hosts(hold)
-            elif not hold.rollout.is_first:
+            elif not alone:
                 self._send_all_to_old(hold)
             return {"share": 0}
 
@@ -278,3 +309,10 @@ class Steps:
 
     def _progress(self, rollout_id: str) -> Progress:
         return progress(self._tools.journal.events(rollout_id))
+
+
+def _live_because(rollout: Rollout) -> str:
+    serves = f"version {rollout.version} serves everybody"
+    if not rollout.replaces_dead:
+        return serves
+    return f"{serves}; version {rollout.previous_version} was dead and is given up"

@@ -15,6 +15,7 @@ from greenlight.core.types import JsonDict
 from greenlight.deploy.colours import Colour
 from greenlight.deploy.fleet import Fleet, load_fleet
 from greenlight.deploy.ports import (
+    EngineMetrics,
     HostRunner,
     JournalStore,
     LeaseStore,
@@ -147,6 +148,7 @@ class Tools:
     journal: JournalStore
     models: VersionFolders
     open_prober: OpenProber
+    engine_metrics: EngineMetrics
     smoke_test: SmokeTest
     clock: Clock = SystemClock()  # noqa: RUF009 - stateless
     sleep: Callable[[float], None] = time.sleep
@@ -172,6 +174,7 @@ def open_tools(settings: Settings, fleet_name: str, *, clock: Clock | None = Non
         RefusedError: no database or registry is configured, and the embedded stack is not up.
     """
     from greenlight.adapters.database import open_engine
+    from greenlight.adapters.engine_metrics import HttpEngineMetrics
     from greenlight.adapters.haproxy.router import HaproxyRouter
     from greenlight.adapters.hosts import open_host
     from greenlight.adapters.rollout_store import DatabaseJournal, DatabaseLeases
@@ -192,6 +195,7 @@ def open_tools(settings: Settings, fleet_name: str, *, clock: Clock | None = Non
         journal=DatabaseJournal(engine),
         models=Models(settings, registry),
         open_prober=open_load,
+        engine_metrics=HttpEngineMetrics(),
         smoke_test=smoke_test,
         clock=clock or SystemClock(),
     )

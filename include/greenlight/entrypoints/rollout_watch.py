@@ -24,12 +24,13 @@ from greenlight.deploy.analysis import (
     next_action,
 )
 from greenlight.deploy.colours import Colour
-from greenlight.deploy.samples import LiveCounts, Sample, SampleSet
+from greenlight.deploy.samples import Sample, SampleSet
+from greenlight.entrypoints.rollout_counters import Counters
 from greenlight.entrypoints.rollout_hold import Hold
 from greenlight.entrypoints.rollout_smoke import DEFAULT_PROMPTS
 
 if TYPE_CHECKING:
-    from greenlight.deploy.ports import RouterState, Target
+    from greenlight.deploy.ports import Target
 
 log = logging.getLogger(__name__)
 
@@ -138,23 +139,26 @@ class Watch:
         self, settings: AnalysisSettings, *, share: float, afterwards: ExitStack
     ) -> Analysis:
         hold = self._hold
-        colours = [hold.new] if hold.rollout.is_first else [hold.new, hold.old]
-        load, before = Load(hold, colours), self._tools.router.state()
+        colours = [hold.new] if hold.rollout.is_alone else [hold.new, hold.old]
+        counters = Counters(self._tools, colours, engines=settings.reads_engines(share))
+        load = Load(hold, colours)
         began, previous, looks = self._tools.clock.monotonic(), 0.0, 0
         seconds = settings.step_max_s + settings.interval_s
         afterwards.enter_context(load.running(seconds=seconds))
         while True:
             self._wait(settings.interval_s)
             load.check()
+            counters.look()
             elapsed = self._tools.clock.monotonic() - began
             analysis = judge(
-                None if hold.rollout.is_first else load.samples[hold.old],
+                None if hold.rollout.is_alone else load.samples[hold.old],
                 load.samples[hold.new],
-                _live(before, self._tools.router.state()),
+                counters.live,
                 settings,
                 look=Look(elapsed_s=elapsed, previous_s=previous),
                 green_is=hold.new,
                 share=share,
+                first_tokens=counters.first_tokens,
             )
             decision, previous, looks = next_action(analysis), elapsed, looks + 1
             if decision.action is Action.ROLL_BACK:
@@ -181,15 +185,3 @@ class Watch:
             self._hold.keeper.check()
             self._tools.sleep(min(left, 1.0))
         self._hold.keeper.check()
-
-
-def _live(before: RouterState, now: RouterState) -> dict[Colour, LiveCounts | None]:
-    """Return what each colour answered since; `None` where a counter went back."""
-    return {colour: _total(now, colour).since(_total(before, colour)) for colour in Colour}
-
-
-def _total(state: RouterState, colour: Colour) -> LiveCounts:
-    servers = state.of(colour)
-    return LiveCounts(
-        requests=sum(s.requests for s in servers), errors=sum(s.errors for s in servers)
-    )

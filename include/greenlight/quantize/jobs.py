@@ -25,6 +25,7 @@ class Job(StrEnum):
     SENSITIVITY = "sensitivity"
     EVALUATE = "evaluate"
     MEASURE_LOAD = "measure_load"
+    GENERATE = "generate"
 
 
 class Backend(StrEnum):
@@ -214,6 +215,28 @@ class MeasureLoadResult(Value):
     peak_rss_bytes: int
     tokens_per_second: float
     peak_device_bytes: int | None = None
+
+
+class GenerateSpec(Value):
+    """Continue each prompt greedily, so that what a model says can be compared with another time.
+
+    Exactly `new_tokens` follow each prompt, ends ignored: an answer of one token proves little.
+    `threads`: on the CPU, how a sum is split decides how it rounds; the same number everywhere
+    keeps the tokens from following a machine's cores.
+    """
+
+    model: Path
+    prompts: tuple[str, ...]
+    new_tokens: int = 16
+    threads: int = 1
+    device: Device = Device.CPU
+
+
+class GenerateResult(Value):
+    """What followed each prompt, in order: its tokens, and the same as text."""
+
+    tokens: tuple[tuple[int, ...], ...]
+    texts: tuple[str, ...]
 
 
 class Usage(Value):

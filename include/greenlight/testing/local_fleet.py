@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from greenlight.adapters.engine_metrics import HttpEngineMetrics
 from greenlight.adapters.haproxy.router import HaproxyRouter
 from greenlight.adapters.hosts import open_host
 from greenlight.adapters.load_plan import GoldenPrompt
@@ -166,6 +167,7 @@ class LocalFleet:
             journal=journal,
             models=FolderModels(self.root / "versions"),
             open_prober=open_load,
+            engine_metrics=HttpEngineMetrics(),
             smoke_test=smoke_test,
         )
         return Deploy(tools, rollout_file=file)

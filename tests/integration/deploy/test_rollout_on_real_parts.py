@@ -1,17 +1,23 @@
 """Rollouts through a real HAProxy to engines that are real processes, under clients' requests."""
 
+import asyncio
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import openai
 import pytest
 
 from greenlight.adapters.load_plan import GoldenPrompt, LoadPlan
+from greenlight.adapters.openai_client import OpenAIClient, Prompt
 from greenlight.adapters.traffic import Traffic
 from greenlight.core.errors import GateError
+from greenlight.core.files import write_json
 from greenlight.deploy.colours import Colour
 from greenlight.deploy.request import DeployRequest
-from greenlight.testing.local_fleet import MODEL, local_fleet
+from greenlight.entrypoints.deploy import Deploy
+from greenlight.testing.local_fleet import MODEL, FolderModels, local_fleet
+from greenlight.testing.local_fleet import QUICK as QUICK_ROLLOUT
 from greenlight.testing.memory_rollouts import MemoryJournal, MemoryLeases
 from greenlight.testing.simulation import Simulation
 
@@ -21,6 +27,30 @@ pytestmark = [
 ]
 PROMPTS = tuple(GoldenPrompt(id=n, text=f"prompt {n}", max_tokens=8) for n in range(5))
 QUICK = {"first_token_s": 0.01, "token_s": 0.001, "tokens": 8}
+AGREEMENT = {"name": "golden", "strategy": "agreement", "margin": 0.15, "required": True}
+
+
+class RecordedModels(FolderModels):
+    """Versions whose evidence holds what a simulated engine answers, whatever the version."""
+
+    recorded = ()
+
+    def golden(self, model, version):
+        return self.recorded
+
+
+def record(url, *, prompts=40):
+    """Ask an honest engine, one prompt at a time."""
+
+    async def ask():
+        async with OpenAIClient(url, model=MODEL) as client:
+            asked = [Prompt(text=f"question {n}", max_tokens=16) for n in range(prompts)]
+            return asked, await client.ask_all(asked, concurrency=1)
+
+    return tuple(
+        GoldenPrompt(id=n, text=prompt.text, max_tokens=16, expected=reply.text)
+        for n, (prompt, reply) in enumerate(zip(*asyncio.run(ask()), strict=True))
+    )
 
 
 class World:
@@ -30,9 +60,22 @@ class World:
         self.journal = MemoryJournal(leases)
         self.deploy = fleet.deploy(leases=leases, journal=self.journal)
 
-    def run(self, version):
+    def run(self, version, deploy=None):
         request = DeployRequest(fleet=self.fleet.fleet.name, version=version)
-        return self.deploy.run(request, rollout_id=f"to-{version}", by="test")
+        return (deploy or self.deploy).run(request, rollout_id=f"to-{version}", by="test")
+
+    def judging_text(self):
+        """Return what deploys with golden answers, but no smoke test that sees them first."""
+        models = RecordedModels(self.fleet.root / "versions")
+        models.recorded = record(self.fleet.url)
+        tools = replace(
+            self.deploy.tools, models=models, smoke_test=lambda *_, **__: {"engines": 0}
+        )
+        file = self.fleet.root / "judging text.yaml"
+        rules = [*QUICK_ROLLOUT["analysis"]["rules"], AGREEMENT]
+        analysis = QUICK_ROLLOUT["analysis"] | {"rules": rules}
+        write_json(file, {"rollouts": {"standard": QUICK_ROLLOUT | {"analysis": analysis}}})
+        return Deploy(tools, rollout_file=file)
 
     def traffic(self, rate=40):
         plan = LoadPlan(rate=rate, prompts=PROMPTS, stream_share=0.5, timeout_s=20)
@@ -76,6 +119,22 @@ def test_a_broken_version_is_gone_again(world, version, fault):
     assert world.deploy.status()["live"] == live
     assert world.share(Colour(live["colour"])) == 1
     assert world.deploy.history()[-1]["outcome"] == "rolled back"
+
+
+def test_a_version_that_answers_as_recorded_goes_live_and_one_that_doesnt_is_gone_again(world):
+    deploy = world.judging_text()
+    world.fleet.add_version(15, Simulation.model_validate(QUICK))
+    assert world.run(15, deploy)["outcome"] == "live"
+    analysed = [e.detail for e in world.journal.events("to-15") if "rules" in e.detail]
+    found = {r["rule"]: r for detail in analysed for r in detail["rules"]}["golden"]
+    assert (found["verdict"], found["n_green"]) == ("pass", 40)
+
+    live = deploy.status()["live"]
+    world.fleet.add_version(16, Simulation.model_validate(QUICK | {"wrong_text": True}))
+    with pytest.raises(GateError, match=r"golden: changed golden answers 100.00%"):
+        world.run(16, deploy)
+    assert deploy.status()["live"] == live
+    assert world.share(Colour(live["colour"])) == 1
 
 
 def test_an_engine_that_ends_while_it_starts_moves_no_traffic(world):

@@ -8,8 +8,8 @@ from greenlight.cli.main import build
 RUN = CliRunner()
 
 
-def invoke(*arguments):
-    return RUN.invoke(build(), ["deploy", *arguments])
+def invoke(*arguments, **settings):
+    return RUN.invoke(build(), ["deploy", *arguments], **settings)
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,11 @@ def test_every_command_explains_itself(command):
     shown = invoke(command, "--help")
     assert shown.exit_code == 0
     assert "Usage" in shown.output
+
+
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_a_dead_version_is_given_up_only_by_name(command):
+    assert "--replace-dead" in invoke(command, "--help", terminal_width=200).output
 
 
 def test_fleets_lists_the_example():

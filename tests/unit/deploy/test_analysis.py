@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import math
+import re
 import time
 
 import numpy as np
@@ -21,6 +23,7 @@ from greenlight.deploy.analysis import (
     overall,
 )
 from greenlight.deploy.colours import Colour
+from greenlight.deploy.counters import FirstTokens
 
 STANDARD = AnalysisSettings.of()
 WORST_FIRST = [Verdict.FAIL, Verdict.ERROR, Verdict.INSUFFICIENT, Verdict.PASS]
@@ -100,6 +103,30 @@ def test_the_counters_of_the_colour_that_is_new_are_compared_with_the_other():
     assert turned.verdict is Verdict.FAIL
 
 
+def test_the_engines_of_the_colour_that_is_new_are_compared_with_the_other():
+    live = dict.fromkeys(Colour, LiveCounts(requests=3000, errors=3))
+    quick, slow = (
+        FirstTokens(bounds=(2.5, math.inf), within=(4200 - late, 4200)) for late in (0, 900)
+    )
+    engines = {"live": live, "first_tokens": {Colour.BLUE: slow, Colour.GREEN: quick}}
+    assert analysed(samples(), samples(seed=2), **engines).verdict is Verdict.PASS
+    turned = analysed(samples(), samples(seed=2), **engines, green_is=Colour.BLUE)
+    assert {r.rule for r in turned.having(Verdict.FAIL)} == {"live-ttft"}
+
+
+def test_engines_that_were_not_read_stop_no_rollout_and_stand_in_the_table():
+    found = analysed(samples(), samples(seed=2))
+    assert next_action(found).action is Action.ADVANCE
+    assert [r.rule for r in found.having(Verdict.NOT_MEASURED)] == ["live-ttft"]
+    assert re.search(r"live-ttft +not measured", found.table())
+
+
+def test_engines_are_read_where_a_rule_compares_their_times():
+    assert [STANDARD.reads_engines(share) for share in (10, 50, 100)] == [True, True, False]
+    errors = [rule for rule in STANDARD.rules if rule.name == "errors"]
+    assert not AnalysisSettings.of(rules=errors).reads_engines(10)
+
+
 def test_a_first_deployment_is_judged_by_errors_only():
     found = analysed(None, samples())
     assert found.verdict is Verdict.PASS
@@ -114,8 +141,9 @@ def test_a_first_deployment_is_judged_by_errors_only():
         (["pass", "fail", "error"], "fail"),
         (["pass", "insufficient", "error"], "error"),
         (["pass", "insufficient"], "insufficient"),
-        (["pass", "not applicable"], "pass"),
+        (["pass", "not applicable", "not measured"], "pass"),
         (["not applicable"], "error"),
+        (["not measured"], "error"),
         ([], "error"),
     ],
 )

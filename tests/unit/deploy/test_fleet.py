@@ -47,6 +47,7 @@ def test_the_example_is_right(name):
         ({"hosts": [a_host(), a_host("b")]}, "127.0.0.1:8001 is used 2 times"),
         ({"hosts": [a_host(ports=(8001, 8001))]}, "both have port 8001"),
         ({"router": {"port": 8001}}, "127.0.0.1:8001 is used 2 times"),
+        ({"name": "backup"}, "a fleet cannot be named 'backup'"),
         ({"hosts": [a_host(runner="ssh", root="/r")]}, "runner ssh needs the key ssh"),
         ({"engine": {"kind": "simulator", "drain_s": 9, "shutdown_s": 8}}, "shorter than drain_s"),
         ({"engine": {"kind": "vllm", "launch": "docker"}}, "docker needs an image"),

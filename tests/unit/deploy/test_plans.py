@@ -41,7 +41,7 @@ def the_live(fleet, **changes):
     return replace(found, **changes)
 
 
-def plan(fleet=None, *, rollout="standard", wanted=WANTED, live=True, **world):
+def plan(fleet=None, *, rollout="standard", wanted=WANTED, live=True, replace_dead=False, **world):
     fleet = fleet or a_fleet()
     now = the_live(fleet) if live is True else live
     facts = {"live_weight_bytes": GB if now else None, "unreachable": {}} | world
@@ -53,7 +53,13 @@ def plan(fleet=None, *, rollout="standard", wanted=WANTED, live=True, **world):
         world=World(now=datetime(2026, 11, 24, tzinfo=UTC), live=now, **facts),
         by="ana",
         request={},
+        replace_dead=replace_dead,
     )
+
+
+def replacing(fleet=None, *, live_serves=False, **world):
+    """Plan to give up what is live; none of its engines answers unless said."""
+    return plan(fleet, replace_dead=True, live_serves=live_serves, **world)
 
 
 def test_a_plan_goes_to_the_idle_colour_in_steps():
@@ -119,6 +125,77 @@ def test_the_same_version_with_other_flags_is_another_deploy():
     assert plan(fleet, wanted=same).nothing_to_do
     other = the_live(fleet, flags_digest="0" * 64)
     assert plan(fleet, wanted=same, live=other).nothing_to_do is None
+
+
+def test_a_dead_live_version_is_refused_with_both_ways_on():
+    (refused,) = plan(live_serves=False).refusals
+    assert "`greenlight deploy start f`" in refused
+    assert "--replace-dead" in refused
+
+
+@pytest.mark.parametrize("rollout", ["standard", "blue_green", "rolling"])
+def test_a_dead_version_that_is_given_up_is_replaced_as_a_first_one_comes(rollout):
+    made = replacing(rollout=rollout)
+    made.require_possible()
+    assert (made.rollout.colour, made.moves) == (Colour.GREEN, ("100",))
+    assert (made.rollout.is_alone, made.rollout.is_first) == (True, False)
+    assert made.rollout.previous_version == 1
+    assert made.to_json()["replaces_dead"]
+    text = "\n".join(made.steps())
+    assert "give up version 1, of which no engine answers" in text
+    assert "going back means that nobody serves" in text
+    assert not any(word in text for word in ("compare it", "keep blue warm", "drain blue"))
+
+
+@pytest.mark.parametrize(
+    ("world", "said"),
+    [
+        ({"live_serves": True, "live_answers": ("h0", "h1")}, "answers on h0, h1"),
+        ({"live_serves": True}, "answers on the router"),
+        ({"live_answers": ("h1",)}, "answers on h1. .* `greenlight deploy start f`"),
+    ],
+)
+def test_a_version_that_answers_anywhere_is_not_given_up(world, said):
+    made = replacing(**world)
+    assert not made.rollout.replaces_dead
+    with pytest.raises(RefusedError, match=f"version 1 is not dead: it {said}"):
+        made.require_possible()
+
+
+@pytest.mark.parametrize(
+    ("changes", "world"),
+    [
+        ({"refusal": "it is not approved: nobody"}, {}),
+        ({"model": "other"}, {}),
+        ({"interface_changes": ("tokenizer.json is a, the parent's b",)}, {}),
+        ({"interface_unknown": "there is no version 1"}, {}),
+        ({"is_baseline": True}, {}),
+        ({}, {"unreachable": {"h1": "no route"}}),
+        ({"weight_bytes": 8 * GB}, {}),
+    ],
+)
+def test_giving_up_a_dead_version_lets_nothing_else_through(changes, world):
+    made = replacing(wanted=replace(WANTED, **changes), **world)
+    assert len(made.refusals) == 1
+
+
+def test_a_dead_version_takes_no_memory():
+    assert replacing(a_fleet(memory_gb=3)).refusals == ()
+
+
+def test_giving_up_changes_nothing_where_nothing_is_live():
+    first = replacing(live=None)
+    assert (first.refusals, first.rollout.replaces_dead) == ((), False)
+    assert first.steps() == plan(live=None).steps()
+
+
+def test_the_dead_version_itself_may_be_deployed_again():
+    fleet, same = a_fleet(), replace(WANTED, digest="1" * 64)
+    assert replacing(fleet, wanted=same).nothing_to_do is None
+
+
+def test_what_was_left_half_way_is_ended_without_the_dead_version():
+    assert replacing(unfinished="r0").steps()[0].startswith("end rollout r0")
 
 
 @pytest.mark.parametrize("values", [{"fleet": ""}, {}, {"fleet": "f", "versoin": 1}])

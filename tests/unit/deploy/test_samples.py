@@ -5,7 +5,6 @@ from analysis_worlds import samples
 
 from greenlight.deploy.analysis import Sample, SampleSet
 from greenlight.deploy.colours import Colour
-from greenlight.deploy.samples import LiveCounts
 
 
 def one(**values):
@@ -36,13 +35,3 @@ def test_samples_added_later_are_seen_later_and_only_then():
 
 def test_an_empty_set_has_columns_without_rows():
     assert SampleSet().columns().n == 0
-
-
-def test_counters_are_counted_from_where_the_step_began():
-    later = LiveCounts(requests=150, errors=3)
-    assert later.since(LiveCounts(requests=100, errors=1)) == LiveCounts(requests=50, errors=2)
-
-
-def test_counters_that_went_back_are_unknown():
-    assert LiveCounts(requests=5, errors=0).since(LiveCounts(requests=100, errors=0)) is None
-    assert LiveCounts(requests=150, errors=0).since(LiveCounts(requests=100, errors=1)) is None

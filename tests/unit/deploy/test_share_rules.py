@@ -1,24 +1,14 @@
 import pytest
 from analysis_worlds import LEVELS, golden, samples, seen
 
-from greenlight.deploy.analysis import LiveCounts
 from greenlight.deploy.rules import Verdict
 from greenlight.deploy.sample_size import faultless_n
-from greenlight.deploy.share_rules import Agreement, Errors, Goodput, LiveErrors, Stops
+from greenlight.deploy.share_rules import Agreement, Errors, Goodput, Stops
 
 ERRORS = Errors(name="errors", strategy="errors", margin=0.01, alone=0.02)
 STOPS = Stops(name="stops", strategy="stops", margin=0.05)
 GOODPUT = Goodput(name="goodput", strategy="goodput", margin=0.05, ttft_s=1.0, gap_s=0.1)
 AGREEMENT = Agreement(name="golden", strategy="agreement", margin=0.15)
-
-
-def live_rule(**more):
-    return LiveErrors(name="live", strategy="live_errors", margin=0.01, **more)
-
-
-def live(blue, green, rule):
-    counts = [None if c is None else LiveCounts(requests=c[0], errors=c[1]) for c in (blue, green)]
-    return rule.judge(seen(samples(1), samples(1), live=counts), LEVELS)
 
 
 def agreement(green, **changes):
@@ -72,32 +62,6 @@ def test_a_first_deployment_is_judged_by_its_own_errors(failing, n, verdict):
 
 def test_a_rule_without_a_limit_of_its_own_does_not_apply_to_a_first_deployment():
     assert STOPS.judge(seen(None, samples()), LEVELS).verdict is Verdict.NOT_APPLICABLE
-
-
-def test_live_errors_of_equal_colours_pass_and_of_a_bad_green_fail():
-    assert live((5000, 10), (1500, 2), live_rule()).verdict is Verdict.PASS
-    assert live((5000, 10), (1500, 60), live_rule()).verdict is Verdict.FAIL
-
-
-@pytest.mark.parametrize("counts", [((100, 0), (0, 0)), ((0, 0), (0, 0)), ((100, 0), (9, 0))])
-def test_too_little_live_traffic_holds_up_only_a_rollout_that_requires_it(counts):
-    assert live(*counts, live_rule(required=True)).verdict is Verdict.INSUFFICIENT
-    assert live(*counts, live_rule()).verdict is Verdict.NOT_APPLICABLE
-
-
-@pytest.mark.parametrize("required", [True, False])
-@pytest.mark.parametrize("counts", [(None, (100, 0)), ((100, 0), None)])
-def test_counters_that_cannot_be_read_are_an_error(required, counts):
-    assert live(*counts, live_rule(required=required)).verdict is Verdict.ERROR
-
-
-def test_when_blue_gets_no_traffic_any_more_green_is_judged_alone():
-    assert live((0, 0), (2000, 2), live_rule(alone=0.02)).verdict is Verdict.PASS
-    assert live((0, 0), (2000, 200), live_rule(alone=0.02)).verdict is Verdict.FAIL
-
-
-def test_more_failed_attempts_than_requests_are_all_requests():
-    assert live((0, 0), (200, 600), live_rule(alone=0.02)).green == 1.0
 
 
 def test_streams_within_the_objective_pass_and_a_tenth_beyond_it_fails():

@@ -1,11 +1,13 @@
 """A fleet of hosts in memory, and a load whose answers a test decides."""
 
+import math
 import threading
 from datetime import UTC, datetime
 
 from greenlight.core.digest import manifest_of
-from greenlight.core.errors import GateError
+from greenlight.core.errors import GateError, InputError
 from greenlight.deploy.colours import Colour
+from greenlight.deploy.counters import FirstTokens, Unread
 from greenlight.deploy.fleet import Fleet
 from greenlight.deploy.ports import ModelFolder
 from greenlight.deploy.samples import Sample
@@ -35,6 +37,19 @@ rollouts:
         - {name: ttft, strategy: time_ratio, metric: ttft, quantile: 0.5, margin: 0.3}
   blue_green: {<<: *standard, strategy: blue_green}
   rolling: {<<: *standard, strategy: rolling}
+  with_clients:
+    <<: *standard
+    analysis:
+      preset: small
+      interval_s: 0.02
+      step_min_s: 0.04
+      extension_s: 0.1
+      max_extensions: 2
+      times_up_to_share: 50
+      rules:
+        - {name: errors, strategy: errors, margin: 0.05, alone: 0.05}
+        - {name: live-errors, strategy: live_errors, margin: 0.05, alone: 0.05}
+        - {name: live-ttft, strategy: live_ttft, ttft_s: 2.5, margin: 0.05}
   patient:
     <<: *standard
     analysis: {preset: standard, interval_s: 0.1}
@@ -68,10 +83,13 @@ class Models:
         self.refused = {}
         self.baselines = set()
         self.tokenizers = {}
+        self.lost = set()
         self.registry = Registry(self)
         self._folder = tmp_path
 
     def folder(self, model, version):
+        if version in self.lost:
+            raise InputError(f"there is no version {version}")
         path = self._folder / f"v{version}"
         path.mkdir(exist_ok=True)
         (path / "config.json").write_text("{}")
@@ -134,6 +152,24 @@ class Load:
         )  # fmt: skip
 
 
+class Engines:
+    """Histograms that a test decides, by port; `None`: the engine does not answer."""
+
+    def __init__(self):
+        self.within = {}
+        self.on_read = lambda: None
+
+    def first_tokens(self, urls):
+        self.on_read()
+        return {url: self._read(int(url.rpartition(":")[2])) for url in urls}
+
+    def _read(self, port):
+        within = self.within.get(port, (0, 0))
+        if within is None:
+            return Unread(reason=f"{port} is away")
+        return FirstTokens(bounds=(2.5, math.inf), within=within)
+
+
 class RolloutWorld:
     """Everything a rollout touches."""
 
@@ -148,6 +184,7 @@ class RolloutWorld:
         self.journal = MemoryJournal(self.leases)
         self.models = Models(tmp_path)
         self.load = Load()
+        self.engines = Engines()
         self.smoke_failure = None
         file = tmp_path / "rollout.yaml"
         file.write_text(ROLLOUTS)
@@ -157,6 +194,7 @@ class RolloutWorld:
         return Tools(
             fleet=self.fleet, hosts=self.hosts, router=self.router, leases=self.leases,
             journal=self.journal, models=self.models, open_prober=self.load,
+            engine_metrics=self.engines,
             smoke_test=self._smoke, sleep=lambda s: threading.Event().wait(min(s, 0.01)),
         )  # fmt: skip
 
