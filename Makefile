@@ -28,6 +28,14 @@ test-crash: ## Kill the controller at every journaled step, and the router (minu
 	scripts/setup dev
 	$(BIN)/pytest -m crash
 
+test-faults: ## Damage a backup in every known way; last line: one JSON object (minutes)
+	scripts/setup core
+	$(BIN)/python benchmarks/faults.py
+
+drill: ## Lose a region and the database of a real model's home, restore from the other (minutes)
+	scripts/setup core ml
+	$(BIN)/python benchmarks/drill.py
+
 check: ## Format check, lint, types, import contracts (seconds)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -54,6 +62,10 @@ bench-analysis: ## Error rates of the rollout's analysis; last line: one JSON ob
 	scripts/setup core
 	$(BIN)/python benchmarks/analysis.py
 
+bench-backup: ## The pipeline beside bare pgBackRest and restic, by size; last line: one JSON object
+	scripts/setup core
+	$(BIN)/python benchmarks/backup.py
+
 setup: ## Make every environment, for an editor
 	scripts/setup dev ml autogptq serve
 
@@ -65,4 +77,4 @@ clean: ## Remove caches of tools; environments, .greenlight and its data stay
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist
 	find dags plugins include tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo up down test test-slow test-crash check fix bench-quantize bench-gate bench-deploy bench-analysis setup lock clean
+.PHONY: help demo up down test test-slow test-crash test-faults drill check fix bench-quantize bench-gate bench-deploy bench-analysis bench-backup setup lock clean

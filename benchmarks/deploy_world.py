@@ -177,7 +177,7 @@ class World:
 
     def set(self, colour: Colour, **behaviour: float) -> None:
         """Change how every engine of a colour behaves."""
-        targets = self.tools.targets([colour])
+        targets = self.tools.targets({colour: tuple(self.tools.hosts)})
         with ThreadPoolExecutor(len(targets)) as pool:
             list(pool.map(lambda target: _post(f"{target.url}/simulation", behaviour), targets))
 

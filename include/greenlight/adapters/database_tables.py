@@ -85,3 +85,51 @@ ROLLOUT_EVENTS = sa.Table(
     sa.Index(None, "rollout_id", "number"),
     comment="The journal of rollouts. Append-only: a trigger refuses changes.",
 )
+
+SENTINELS = sa.Table(
+    "sentinels",
+    METADATA,
+    sa.Column("number", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+    comment="Rows that prove what time a restored database is of. Append-only.",
+)
+
+BACKUP_RUNS = sa.Table(
+    "backup_runs",
+    METADATA,
+    sa.Column("number", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("set_id", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("began_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("ended_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("started_by", sa.Text, nullable=False),
+    sa.Column("detail", postgresql.JSONB, nullable=False),
+    sa.CheckConstraint("kind IN ('full', 'incremental')", name="kind"),
+    sa.CheckConstraint("outcome IN ('pass', 'fail', 'inconclusive')", name="outcome"),
+    sa.CheckConstraint("started_by <> ''", name="started_by"),
+    sa.Index(None, "began_at"),
+    comment="Attempts to make a backup set. Append-only: a trigger refuses changes.",
+)
+
+BACKUP_DRILLS = sa.Table(
+    "backup_drills",
+    METADATA,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("began_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("region", sa.Text, nullable=False),
+    sa.Column("set_id", sa.Text),
+    sa.Column("target_at", sa.DateTime(timezone=True)),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("rungs", postgresql.JSONB, nullable=False),
+    sa.Column("rto_s", sa.Double),
+    sa.Column("rpo_s", sa.Double),
+    sa.Column("rows_lost", sa.Integer),
+    sa.Column("rows_ahead", sa.Integer),
+    sa.Column("report_url", sa.Text),
+    sa.CheckConstraint("kind <> ''", name="kind"),
+    sa.CheckConstraint("outcome IN ('pass', 'fail', 'inconclusive')", name="outcome"),
+    sa.Index(None, "kind", "began_at"),
+    comment="Drills: restores, and faults that had to be detected. Append-only.",
+)

@@ -44,7 +44,8 @@ def main(arguments: list[str]) -> int:
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         return PARENT_GONE  # it died before prctl: nobody would ever tell us
-    code = subprocess.Popen(command, preexec_fn=_die_with(os.getpid())).wait()
+    # what we were given is the command's too; descriptors of our own close by themselves
+    code = subprocess.Popen(command, close_fds=False, preexec_fn=_die_with(os.getpid())).wait()
     end_descendants(grace_s=GRACE_S)
     return code if code >= 0 else 128 - code
 

@@ -32,8 +32,12 @@ class LeashedProcess:
         cwd: Path | None = None,
         stdout: int | IO[bytes] = subprocess.DEVNULL,
         stderr: int | IO[bytes] = subprocess.STDOUT,
+        pass_fds: Sequence[int] = (),
     ) -> None:
-        """Start `command`. `env` is the whole environment of the child; `None` passes ours on."""
+        """Start `command`. `env` is the whole environment of the child; `None` passes ours on.
+
+        `pass_fds` are descriptors that the command gets under the same numbers.
+        """
         leashed = [sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), "--", *command]
         self._process = subprocess.Popen(
             leashed,
@@ -43,6 +47,7 @@ class LeashedProcess:
             stdout=stdout,
             stderr=stderr,
             start_new_session=True,
+            pass_fds=pass_fds,
         )
 
     @property

@@ -12,6 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from greenlight.backup.history import BackupRun, DrillRecord
+from greenlight.backup.ladder import Outcome
 from greenlight.backup.sets import BackupKind, BackupSet, RestorePoint, Verification
 
 
@@ -98,7 +100,7 @@ class FileBackups(Protocol):
         """
 
     def snapshots(self, region: str) -> tuple[Snapshot, ...]:
-        """Return the snapshots, oldest first."""
+        """Return the snapshots, oldest first; a region where nothing was saved has none."""
 
     def verify(self, region: str, snapshot: str) -> tuple[str, ...]:
         """Read all data of the repository and return what is wrong, one a line."""
@@ -160,7 +162,10 @@ class SetStore(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogueVersion:
-    """A complete version in the registry's database. `folder`: its files, relative to the home."""
+    """A complete version in the registry's database. `folder`: its files, relative to the home.
+
+    A version whose run is gone has a folder that does not exist.
+    """
 
     model: str
     version: int
@@ -172,7 +177,11 @@ class CatalogueVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalogue:
-    """What the databases say at one instant. `runs`: folders of all runs, relative to the home."""
+    """What the databases say at one instant. `runs`: folders of all runs, relative to the home.
+
+    `rows` counts exactly what a restore to the point has. A table whose writers did not pause for
+    the point is left out: its count could not be taken.
+    """
 
     point: RestorePoint
     versions: tuple[CatalogueVersion, ...]
@@ -202,20 +211,32 @@ class Sentinel:
 
 
 class Databases(Protocol):
-    """The running databases that are saved (or were restored)."""
+    """The running databases that are saved (or were restored).
+
+    All raise `InputError` when what they read is damaged.
+    """
 
     def freeze(self, name: str) -> Catalogue:
-        """Make a restore point, and return what the databases said at that very point."""
+        """Make a restore point, and return what the databases said at that very point.
 
-    def wait_archived(self, lsn: str, *, at_most_s: float) -> None:
-        """Return when the log up to `lsn` is archived.
+        Raises:
+            ConfigError: a version's files are where no backup reaches them.
+        """
+
+    def wait_archived(self, lsn: str | None = None, *, at_most_s: float) -> None:
+        """Return when the log up to `lsn` is archived; none: all that was committed before.
 
         Raises:
             UnavailableError: it isn't in time; the message carries the archiver's last failure.
+            ConfigError: the server does not archive.
         """
 
     def archiving(self) -> Archiving:
-        """Return how the archive stands."""
+        """Return how the archive stands.
+
+        Raises:
+            ConfigError: the server does not archive.
+        """
 
     def mark_time(self) -> Sentinel:
         """Write one more sentinel and commit it."""
@@ -234,3 +255,23 @@ class Databases(Protocol):
 
     def damage(self) -> tuple[str, ...]:
         """Check every page, table and index of every database; return what is wrong."""
+
+
+class BackupHistory(Protocol):
+    """What became of backup runs and drills. It is added to and never changed."""
+
+    def add_run(self, run: BackupRun) -> None:
+        """Keep an attempt that has ended."""
+
+    def add_drill(self, record: DrillRecord) -> DrillRecord:
+        """Keep a drill, or return the one with its id: a retry writes nothing twice."""
+
+    def runs(
+        self, *, limit: int, kind: BackupKind | None = None, outcome: Outcome | None = None
+    ) -> tuple[BackupRun, ...]:
+        """Return the newest `limit` runs, newest first."""
+
+    def drills(
+        self, *, limit: int, kind: str | None = None, outcome: Outcome | None = None
+    ) -> tuple[DrillRecord, ...]:
+        """Return the newest `limit` drills, newest first."""

@@ -80,20 +80,25 @@ class RegionCopy(Value):
 
 
 class Recorded(Value):
-    """What a version generated, greedily, when it was saved: a restored one must say the same."""
+    """What a version generated, greedily, when it was saved: a restored one must say the same.
+
+    `tokens` are compared; `text` is them for people.
+    """
 
     model: str
     version: int
     digest: Digest
     prompt: str
     tokens: tuple[int, ...]
+    text: str = ""
 
 
 class BackupSet(Value):
     """The manifest. `rows`: rows by `database.schema.table` at the point.
 
     `excluded`: names of the secrets that were left out; without them a restored home asks for new
-    ones, and what they encrypted stays closed.
+    ones, and what they encrypted stays closed. `problems`: what was wrong at the source when it was
+    saved, such as a version without its files. A set with problems never verifies.
     """
 
     id: SetId
@@ -107,6 +112,7 @@ class BackupSet(Value):
     copies: tuple[RegionCopy, ...]
     recorded: Recorded | None
     tools: dict[str, str]
+    problems: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:

@@ -12,7 +12,9 @@ import typer
 from greenlight.core.errors import GateError, GreenlightError
 from greenlight.core.logs import configure_logging
 
-NOUNS = ("stack", "models", "data", "quantize", "evidence", "approvals", "deploy")
+NOUNS = (
+    "stack", "models", "data", "quantize", "evidence", "approvals", "deploy", "backup", "restore",
+)  # fmt: skip
 COMMANDS = {
     "demo": "demo",
     "simulate-engine": "simulate_engine",

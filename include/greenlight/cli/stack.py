@@ -1,4 +1,4 @@
-"""`greenlight stack`: PostgreSQL, MLflow and Airflow on this machine."""
+"""`greenlight stack`: PostgreSQL, MLflow, Airflow and S3 stores on this machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from greenlight.entrypoints import stack
 if TYPE_CHECKING:
     from greenlight.adapters.stack.services import StackAddresses
 
-app = typer.Typer(help="The embedded stack: PostgreSQL, MLflow, Airflow.", no_args_is_help=True)
+app = typer.Typer(
+    help="The embedded stack: PostgreSQL, MLflow, Airflow, S3 stores.", no_args_is_help=True
+)
 FOLLOW_S = 0.3
 STYLES = {"running": "green", "unhealthy": "yellow", "stopped": "red"}
 

@@ -36,6 +36,8 @@ class Ports(Value):
     airflow: Port = 0
     mlflow: Port = 0
     postgres: Port = 0
+    store_a: Port = 0
+    store_b: Port = 0
 
 
 class Settings(Value):

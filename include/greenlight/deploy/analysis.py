@@ -253,24 +253,27 @@ def judge(
     green_is: Colour = Colour.GREEN,
     share: float = 50.0,
     first_tokens: Mapping[Colour, FirstTokens | Unread] | None = None,
+    engines: Mapping[Colour, int] | None = None,
 ) -> Analysis:
     """Judge everything that a step has gathered so far.
 
     "Blue" is the colour that serves now and "green" the new one, whatever slots they are in;
     `green_is` says which counters are the new one's. `blue` is `None` when nothing serves yet: then
     only rules with a limit for green alone apply. Both sets come from the same load, which sent
-    both colours as many requests: what one has answered and the other has not counts as slow.
-    `share`: the part of live traffic that the new colour gets, in percent. `first_tokens`: of all
-    that a colour's engines were asked since the step began; `None` where no rule asks for them.
+    every engine as many requests: what one colour's have answered and the other's have not counts
+    as slow. `share`: the part of live traffic that the new colour gets, in percent. `first_tokens`:
+    of all that a colour's engines were asked since the step began; `None` where no rule asks for
+    them. `engines`: how many of each colour got the load; `None`: as many of both.
     """
-    engines = first_tokens or {}
+    counted, of_each = first_tokens or {}, engines or dict.fromkeys(Colour, 1)
 
     def side(colour: Colour, own: Columns, *, answered_by_other: int) -> Side:
+        due = answered_by_other * of_each[colour] // of_each.get(colour.other, of_each[colour])
         return Side(
             columns=own,
             live=live.get(colour),
-            first_tokens=engines.get(colour, NOT_READ),
-            unanswered=max(0, answered_by_other - own.n),
+            first_tokens=counted.get(colour, NOT_READ),
+            unanswered=max(0, due - own.n),
         )
 
     columns = green.columns()

@@ -79,8 +79,12 @@ class Plan:
     @property
     def moves(self) -> tuple[str, ...]:
         """What traffic is moved by, in order: shares in percent, or hosts."""
-        rolling = self.rollout.strategy == Strategy.ROLLING and not self.rollout.is_alone
-        return self.hosts if rolling else tuple(str(share) for share in self.shares)
+        return self.hosts if self.host_by_host else tuple(str(share) for share in self.shares)
+
+    @property
+    def host_by_host(self) -> bool:
+        """Whether hosts are exchanged one after the other, each without both colours."""
+        return self.rollout.strategy == Strategy.ROLLING and not self.rollout.is_alone
 
     @property
     def gatekeeper(self) -> str:
@@ -113,8 +117,10 @@ class Plan:
                 f"give up version {rollout.previous_version}, of which no engine answers: stop "
                 f"what is left of {old}"
             )
-        lines += [f"on host {host}: {_prepare(rollout, version)}" for host in self.hosts]
-        lines.append(f"ask {new} golden prompts on every host, then warm it up")
+        started = "" if self.host_by_host else f", start it as {new}, wait until it is ready"
+        lines += [f"on host {host}: copy and verify {version}{started}" for host in self.hosts]
+        if not self.host_by_host:
+            lines.append(f"ask {new} golden prompts on every host, then warm it up")
         if rollout.is_first:
             lines.append(f"send everything to {new}; nothing was live, so nothing is compared")
         elif rollout.replaces_dead:
@@ -122,18 +128,17 @@ class Plan:
                 f"send everything to {new}; {old} is dead, so nothing is compared, and going back "
                 "means that nobody serves"
             )
-        elif rollout.strategy == Strategy.ROLLING:
-            lines += [
-                f"move host {host} to {new}, and compare it with {old}" for host in self.hosts
-            ]
+        elif self.host_by_host:
+            lines += _rolling(self.hosts, new=new, old=old)
         else:
             lines += [
                 f"send {share} % to {new}, and compare it with {old}" for share in self.shares
             ]
-        if not rollout.is_alone:
+        both = not rollout.is_alone and not self.host_by_host
+        if both:
             lines.append(f"keep {old} warm for {self.bake_s:g} s, comparing")
         lines.append(f"point alias champion at {version}")
-        if not rollout.is_alone:
+        if both:
             lines.append(f"drain {old} until its streams end, and stop it")
         return tuple(lines)
 
@@ -271,5 +276,11 @@ def _about_hosts(
         yield "rolling needs two hosts at least, or nobody would serve meanwhile"
 
 
-def _prepare(rollout: Rollout, version: str) -> str:
-    return f"copy and verify {version}, start it as {rollout.colour}, wait until it is ready"
+def _rolling(hosts: Sequence[str], *, new: Colour, old: Colour) -> Iterator[str]:
+    for number, host in enumerate(hosts, start=1):
+        against = f"compare {new} with {old} on the others"
+        yield (
+            f"on host {host}: drain and stop {old}, start {new}, ask it golden prompts, warm it "
+            f"up, send it the host's traffic; "
+            f"{against if number < len(hosts) else f'judge {new} alone: no host has {old} any more'}"
+        )

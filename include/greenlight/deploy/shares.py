@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from greenlight.core.errors import ConfigError, LostLeaseError, RefusedError
+from greenlight.core.errors import ConfigError, LostLeaseError, RefusedError, UnavailableError
 from greenlight.deploy.colours import Colour
-from greenlight.deploy.ports import RouterState, ServerMode
+from greenlight.deploy.ports import RouterState, ServerMode, ServerState
 
 ServerKey = tuple[str, Colour]
 """Host and colour."""
@@ -44,8 +44,7 @@ def plan_shift(
     require_known(state, hosts or ())
     concerned = [s for s in state.servers if hosts is None or s.host in hosts]
     for colour, share in percent.items():
-        serving = [s for s in concerned if s.colour is colour and s.up
-                   and s.mode is ServerMode.READY]  # fmt: skip
+        serving = [s for s in concerned if s.colour is colour and _is_open(s)]
         if share and not serving:
             raise RefusedError(
                 f"{colour} cannot get {share} %: none of its servers on "
@@ -74,6 +73,20 @@ def refuse_stale(fence: int, *, seen: int) -> None:
         )
 
 
+def require_others(state: RouterState, host: str) -> None:
+    """Refuse to take a host out when it is the only one that serves.
+
+    Raises:
+        UnavailableError: no engine of another host is ready, up and sent requests to.
+    """
+    serving = {server.host for server in state.servers if server.weight and _is_open(server)}
+    if serving == {host}:
+        raise UnavailableError(
+            f"host {host} is the only one that serves, so its engine is not stopped; start the "
+            "engines of the others, then try again"
+        )
+
+
 def require_known(state: RouterState, hosts: Iterable[str]) -> None:
     """Refuse hosts that the router does not have.
 
@@ -86,3 +99,7 @@ def require_known(state: RouterState, hosts: Iterable[str]) -> None:
             f"the router has no host {', '.join(unknown)}; it has {', '.join(sorted(known))}; "
             "bring the fleet's hosts to it first"
         )
+
+
+def _is_open(server: ServerState) -> bool:
+    return server.up and server.mode is ServerMode.READY

@@ -10,6 +10,7 @@ from greenlight.deploy.counters import FirstTokens, LiveCounts, Tally, Unread, t
 
 if TYPE_CHECKING:
     from greenlight.deploy.ports import RouterState
+    from greenlight.deploy.serving import Serving
     from greenlight.entrypoints.rollout_tools import Tools
 
 FIRST_READS = 3
@@ -19,13 +20,15 @@ FIRST_READS = 3
 class Counters:
     """Looks at counters again and again; a restart of the router or of an engine ends no step.
 
-    Counting begins when this is made. `engines`: whether theirs are read as well.
+    Counting begins when this is made. `engines`: whether those that serve are read as well.
     """
 
-    def __init__(self, tools: Tools, colours: Sequence[Colour], *, engines: bool) -> None:
+    def __init__(self, tools: Tools, serving: Serving, *, engines: bool) -> None:
         self._tools = tools
-        wanted = colours if engines else ()
-        self._urls = {colour: [t.url for t in tools.targets([colour])] for colour in wanted}
+        self._urls = {
+            colour: [tools.target(colour, host).url for host in hosts]
+            for colour, hosts in (serving if engines else {}).items()
+        }
         self._engines = self._begin()
         self._away: dict[str, Unread] = {}
         state = tools.router.state()

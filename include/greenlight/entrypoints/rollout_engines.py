@@ -9,6 +9,7 @@ from greenlight.core.errors import GateError, RefusedError, UnavailableError
 from greenlight.core.types import JsonDict
 from greenlight.deploy.colours import Colour
 from greenlight.deploy.ports import EngineState, ModelFolder, ServerMode
+from greenlight.deploy.shares import require_others
 from greenlight.entrypoints.rollout_hold import Hold
 
 log = logging.getLogger(__name__)
@@ -101,16 +102,27 @@ def retire(hold: Hold, colour: Colour) -> JsonDict:
 
 
 def exchange(hold: Hold, host: str, colour: Colour, model: ModelFolder) -> JsonDict:
-    """Put a colour in the place of the other on one host; the other hosts serve meanwhile."""
+    """Put a colour in the place of the other on one host; the other hosts serve meanwhile.
+
+    Nobody is sent to it yet: see `admit`.
+
+    Raises:
+        UnavailableError: nobody else serves, so nothing was stopped; or as `start`.
+        GateError, RefusedError: as `start`.
+    """
     runner = hold.tools.hosts[host]
-    drain(hold, colour.other, [host])
+    require_others(hold.tools.router.state(), host)
+    streams_cut = drain(hold, colour.other, [host])
     runner.stop(colour.other)
     runner.put_model(model)
-    detail = start(hold, host, colour, model)
+    return start(hold, host, colour, model) | {"streams_cut": streams_cut}
+
+
+def admit(hold: Hold, host: str, colour: Colour) -> None:
+    """Send a host's part of the traffic to one colour of it."""
     open_to_router(hold, colour, [host])
     shares = {colour: 100, colour.other: 0}
     hold.tools.router.shift(shares, fence=hold.fence, hosts=[host])
-    return detail
 
 
 def _sessions(hold: Hold, colour: Colour, hosts: Sequence[str]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,6 +14,7 @@ from greenlight.core.types import JsonDict
 from greenlight.deploy.colours import Colour
 from greenlight.deploy.journal import Event, Outcome, Phase, Progress, Rollout, Step, progress
 from greenlight.deploy.rollout_file import RolloutSettings, Strategy
+from greenlight.deploy.serving import Serving, everywhere, up_to_host
 from greenlight.entrypoints.lease_keeper import LeaseKeeper
 
 if TYPE_CHECKING:
@@ -54,6 +55,18 @@ class Hold:
     def host_by_host(self) -> bool:
         """Whether hosts are exchanged one after the other, each without both colours."""
         return self.settings.strategy is Strategy.ROLLING and not self.rollout.is_alone
+
+    @property
+    def moves(self) -> Sequence[str]:
+        """What traffic is moved by, in order: shares in percent, or hosts."""
+        found: Sequence[str] = self.rollout.request["moves"]
+        return found
+
+    def serving(self, subject: str = "") -> Serving:
+        """Return who serves once a move is made; when baking, after all of them."""
+        if self.host_by_host:
+            return up_to_host(self.rollout, self.moves, last=subject)
+        return everywhere(self.rollout, tuple(self.tools.hosts))
 
     def progress(self) -> Progress:
         """Return what the journal says now."""

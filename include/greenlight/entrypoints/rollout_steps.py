@@ -11,7 +11,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from greenlight.core.errors import LostLeaseError, RefusedError, UnavailableError
+from greenlight.core.errors import GateError, LostLeaseError, RefusedError, UnavailableError
 from greenlight.core.types import JsonDict
 from greenlight.deploy.colours import Colour
 from greenlight.deploy.journal import (
@@ -67,9 +67,9 @@ class Steps:
         with held(self._tools, rollout_id) as hold:
             hold.require_forward()
             if not hold.host_by_host:  # else there is no engine yet: `move` does it, host by host
-                hosts = list(self._tools.hosts)
+                hosts = tuple(self._tools.hosts)
                 hold.do(Step.SMOKE, "", lambda: self._smoke(hold, hosts))
-                hold.do(Step.WARM_UP, "", Watch(hold, go_back=self._go_back).warm_up)
+                hold.do(Step.WARM_UP, "", lambda: self._warm_up(hold, hosts))
 
     def move(self, rollout_id: str, subject: str) -> JsonDict:
         """Shift traffic, and compare the colours until green is proven; on a breach go back.
@@ -215,10 +215,12 @@ class Steps:
         runner.stop(hold.old)
 
     def _smoke(self, hold: Hold, hosts: Sequence[str]) -> JsonDict:
-        targets = zip(self._tools.hosts, self._tools.targets([hold.new]), strict=True)
         golden = self._tools.models.golden(hold.rollout.model, hold.rollout.version)
-        asked = [(host, target) for host, target in targets if host in hosts]
+        asked = [(host, self._tools.target(hold.new, host)) for host in hosts]
         return self._tools.smoke_test(asked, golden, at_most=hold.settings.smoke_prompts)
+
+    def _warm_up(self, hold: Hold, hosts: tuple[str, ...]) -> JsonDict:
+        return Watch(hold, go_back=self._go_back).warm_up(hosts)
 
     def _shift(self, hold: Hold, share: int) -> JsonDict:
         engines.open_to_router(hold, hold.new, list(self._tools.hosts))
@@ -227,11 +229,13 @@ class Steps:
         return {"share": share}
 
     def _exchange(self, hold: Hold, host: str) -> JsonDict:
+        """Prove the new engine before anybody is sent to it; the other hosts serve meanwhile."""
         model = self._model(hold, hold.rollout.version)
         detail = engines.exchange(hold, host, hold.new, model)
-        hosts = hold.rollout.request["moves"]
-        share = round(100 * (hosts.index(host) + 1) / len(hosts))
-        return detail | self._smoke(hold, [host]) | {"share": share}
+        detail |= self._smoke(hold, [host])
+        detail |= self._warm_up(hold, (host,))
+        engines.admit(hold, host, hold.new)
+        return detail | {"share": round(100 * (hold.moves.index(host) + 1) / len(hold.moves))}
 
     def _go_back(self, hold: Hold, reason: str, *, without_old: bool = False) -> None:
         """Send everything to the old colour at once; without a journal too, when it's away."""
@@ -274,11 +278,25 @@ class Steps:
         return self._model(hold, hold.rollout.previous_version)
 
     def _restore_hosts(self, hold: Hold) -> None:
-        """Bring the old engine back to every host that was exchanged, one after the other."""
-        model = self._previous(hold)
-        for host, runner in self._tools.hosts.items():
-            if runner.status(hold.old).state is not EngineState.READY:
-                engines.exchange(hold, host, hold.old, model)
+        """Bring the old engine back to every host, the last exchanged first, one after the other.
+
+        One host at a time is out, as on the way forward. A host whose old engine does not come
+        back keeps none of the others from getting theirs.
+
+        Raises:
+            GateError, UnavailableError: that of the first such host.
+        """
+        model, failed = self._previous(hold), []
+        for host in reversed(hold.moves):
+            try:
+                if self._tools.hosts[host].status(hold.old).state is not EngineState.READY:
+                    engines.exchange(hold, host, hold.old, model)
+                engines.admit(hold, host, hold.old)
+            except (GateError, UnavailableError) as error:
+                log.error("rollout %s: %s is not back: %s", hold.rollout.id, host, error)
+                failed.append(error)
+        if failed:
+            raise failed[0]
 
     def _clean_up(self, hold: Hold) -> JsonDict:
         """Make the rest true again: the alias, and no engine of the new colour."""
@@ -298,7 +316,7 @@ class Steps:
 
     def _require_earlier_moves(self, hold: Hold, subject: str) -> None:
         made = hold.progress()
-        for earlier in hold.rollout.request["moves"]:
+        for earlier in hold.moves:
             if earlier == subject:
                 return
             if not made.has(Step.ANALYSE, earlier):

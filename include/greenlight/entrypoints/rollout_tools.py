@@ -25,6 +25,7 @@ from greenlight.deploy.ports import (
     Target,
 )
 from greenlight.deploy.rollout_file import LoadSettings
+from greenlight.deploy.serving import Serving
 
 if TYPE_CHECKING:
     from greenlight.registry.ports import ModelRegistry, Version
@@ -153,16 +154,19 @@ class Tools:
     clock: Clock = SystemClock()  # noqa: RUF009 - stateless
     sleep: Callable[[float], None] = time.sleep
 
-    def targets(self, colours: Sequence[Colour]) -> tuple[Target, ...]:
-        """Return every engine of these colours."""
+    def target(self, colour: Colour, host: str) -> Target:
+        """Return the engine of a colour on a host."""
+        found = self.fleet.host(host)
+        return Target(
+            colour=colour,
+            url=f"http://{found.address}:{found.slots.of(colour).port}",
+            model=self.fleet.model,
+        )
+
+    def targets(self, serving: Serving) -> tuple[Target, ...]:
+        """Return the engines that serve."""
         return tuple(
-            Target(
-                colour=colour,
-                url=f"http://{host.address}:{host.slots.of(colour).port}",
-                model=self.fleet.model,
-            )
-            for colour in colours
-            for host in self.fleet.hosts
+            self.target(colour, host) for colour, hosts in serving.items() for host in hosts
         )
 
 

@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from greenlight.core.errors import GateError, GreenlightError, LostLeaseError, UnavailableError
@@ -23,8 +23,8 @@ from greenlight.deploy.analysis import (
     judge,
     next_action,
 )
-from greenlight.deploy.colours import Colour
 from greenlight.deploy.samples import Sample, SampleSet
+from greenlight.deploy.serving import Serving, rate_of_each
 from greenlight.entrypoints.rollout_counters import Counters
 from greenlight.entrypoints.rollout_hold import Hold
 from greenlight.entrypoints.rollout_smoke import DEFAULT_PROMPTS
@@ -43,14 +43,14 @@ GoBack = Callable[[Hold, str], None]
 class Load:
     """The seeded load in a thread of its own, and what came back so far, by colour."""
 
-    def __init__(self, hold: Hold, colours: Sequence[Colour]) -> None:
-        self.samples = {colour: SampleSet() for colour in colours}
+    def __init__(self, hold: Hold, serving: Serving) -> None:
+        self.samples = {colour: SampleSet() for colour in serving}
         tools, settings, rollout = hold.tools, hold.settings.load, hold.rollout
         prompts = tools.models.golden(rollout.model, rollout.version) or DEFAULT_PROMPTS
-        rate = settings.rate / len(tools.hosts)
-        spread = settings.model_copy(update={"rate": rate})
+        spread = settings.model_copy(update={"rate": rate_of_each(settings.rate, serving)})
         self._targets: Sequence[Target] = tuple(
-            replace(target, recorded=target.colour is hold.new) for target in tools.targets(colours)
+            replace(target, recorded=target.colour is hold.new)
+            for target in tools.targets(serving)
         )
         self._prober = tools.open_prober(prompts, spread)
         self._stop = threading.Event()
@@ -67,8 +67,12 @@ class Load:
         try:
             yield
         finally:
-            self._stop.set()
+            self.stop()
             self._thread.join(timeout=5)
+
+    def stop(self) -> None:
+        """Send no more; does not wait."""
+        self._stop.set()
 
     def check(self) -> None:
         """Raise what ended the load early."""
@@ -85,6 +89,24 @@ class Load:
         self.samples[sample.colour].add(sample)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """Where a rollout stands while it is looked at. `share`: green's part of a host's traffic."""
+
+    name: str
+    serving: Serving
+    share: float
+
+    @classmethod
+    def moved_to(cls, hold: Hold, subject: str) -> Stage:
+        """Return what a move makes: a share in percent, or one more host with the new engine."""
+        serving = hold.serving(subject)
+        if hold.host_by_host:  # every host gets as much, so engines carry what they do at a half
+            moved = f"{len(serving[hold.new])} of {len(hold.moves)} hosts"
+            return cls(name=f"on {subject}, {moved}", serving=serving, share=50.0)
+        return cls(name=f"at {subject} %", serving=serving, share=float(subject))
+
+
 class Watch:
     """Looks at one rollout."""
 
@@ -92,14 +114,14 @@ class Watch:
         self._hold, self._go_back = hold, go_back
         self._tools, self._settings = hold.tools, hold.settings
 
-    def warm_up(self) -> JsonDict:
+    def warm_up(self, hosts: tuple[str, ...]) -> JsonDict:
         """Send the load to the new colour alone; its first answers are slow and don't count.
 
         Raises:
             GateError: not one request was answered.
         """
         hold, seconds = self._hold, self._settings.warm_up_s
-        load = Load(hold, [hold.new])
+        load = Load(hold, {hold.new: hosts})
         with load.running(seconds=seconds):
             self._wait(seconds)
             load.check()
@@ -109,13 +131,13 @@ class Watch:
         return {"requests": found.n, "failed": int((~found.ok).sum())}
 
     def compare(self, subject: str) -> JsonDict:
-        """Compare at one share until green is proven as good; on anything else go back.
+        """Compare after one move until green is proven as good; on anything else go back.
 
         Raises:
             GateError: a rule is broken, or is undecided when the step's longest time is over.
         """
-        share = float(subject) if subject.isdigit() else 50.0
-        return self._watch(self._settings.analysis, share=share)
+        stage = Stage.moved_to(self._hold, subject)
+        return self._watch(self._settings.analysis, stage)
 
     def bake(self) -> JsonDict:
         """Go on comparing for the bake time, the old colour warm.
@@ -123,25 +145,25 @@ class Watch:
         Raises:
             GateError: as `compare`.
         """
-        return self._watch(self._settings.analysis.lasting(self._settings.bake_s), share=100.0)
+        stage = Stage(name="at 100 %", serving=self._hold.serving(), share=100.0)
+        return self._watch(self._settings.analysis.lasting(self._settings.bake_s), stage)
 
-    def _watch(self, settings: AnalysisSettings, *, share: float) -> JsonDict:
+    def _watch(self, settings: AnalysisSettings, stage: Stage) -> JsonDict:
         with ExitStack() as afterwards:  # ending the load takes a moment; going back comes first
             try:
-                analysis = self._until_decided(settings, share=share, afterwards=afterwards)
+                analysis = self._until_decided(settings, stage, afterwards)
             except BaseException as error:
                 self._back_first(error)
                 raise
-        log.info("at %g %%: %s\n%s", share, analysis.verdict, analysis.table())
+        log.info("%s: %s\n%s", stage.name, analysis.verdict, analysis.table())
         return analysis.to_json()
 
     def _until_decided(
-        self, settings: AnalysisSettings, *, share: float, afterwards: ExitStack
+        self, settings: AnalysisSettings, stage: Stage, afterwards: ExitStack
     ) -> Analysis:
-        hold = self._hold
-        colours = [hold.new] if hold.rollout.is_alone else [hold.new, hold.old]
-        counters = Counters(self._tools, colours, engines=settings.reads_engines(share))
-        load = Load(hold, colours)
+        hold, serving = self._hold, stage.serving
+        counters = Counters(self._tools, serving, engines=settings.reads_engines(stage.share))
+        load = Load(hold, serving)
         began, previous, looks = self._tools.clock.monotonic(), 0.0, 0
         seconds = settings.step_max_s + settings.interval_s
         afterwards.enter_context(load.running(seconds=seconds))
@@ -151,22 +173,24 @@ class Watch:
             counters.look()
             elapsed = self._tools.clock.monotonic() - began
             analysis = judge(
-                None if hold.rollout.is_alone else load.samples[hold.old],
+                load.samples.get(hold.old),
                 load.samples[hold.new],
                 counters.live,
                 settings,
                 look=Look(elapsed_s=elapsed, previous_s=previous),
                 green_is=hold.new,
-                share=share,
+                share=stage.share,
                 first_tokens=counters.first_tokens,
+                engines={colour: len(hosts) for colour, hosts in serving.items()},
             )
             decision, previous, looks = next_action(analysis), elapsed, looks + 1
             if decision.action is Action.ROLL_BACK:
-                raise GateError(f"at {share:g} %: {decision.reason}\n{analysis.table()}")
+                load.stop()  # engines that come back to hosts need not answer it as well
+                raise GateError(f"{stage.name}: {decision.reason}\n{analysis.table()}")
             if decision.action is Action.ADVANCE:
                 return analysis
             if looks % SAY_EVERY == 0:
-                log.info("at %g %%, %.0f s: %s", share, elapsed, decision.reason)
+                log.info("%s, %.0f s: %s", stage.name, elapsed, decision.reason)
 
     def _back_first(self, error: BaseException) -> None:
         """Send traffic back; with a lost lease it isn't ours to move, and the router says so."""
@@ -175,7 +199,7 @@ class Watch:
             self._go_back(self._hold, reason)
         except LostLeaseError as lost:
             log.error("traffic was not moved back: %s", lost)
-        except UnavailableError as away:
+        except (GateError, UnavailableError) as away:
             log.error("traffic is back, as far as it could be: %s", away)
 
     def _wait(self, seconds: float) -> None:

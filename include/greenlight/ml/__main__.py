@@ -35,6 +35,7 @@ JOBS: dict[Job, tuple[str, type[Value]]] = {
     Job.SENSITIVITY: ("greenlight.ml.sensitivity", jobs.SensitivitySpec),
     Job.EVALUATE: ("greenlight.ml.evaluate", jobs.EvaluateSpec),
     Job.MEASURE_LOAD: ("greenlight.ml.load", jobs.MeasureLoadSpec),
+    Job.GENERATE: ("greenlight.ml.generate", jobs.GenerateSpec),
 }
 """The module whose `run` does each job, imported only when asked for, and what it takes."""
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from greenlight.core.digest import digest_json
+from greenlight.core.digest import digest_json, manifest_of
 from greenlight.core.errors import GreenlightError
 from greenlight.core.files import folder_in_the_making, write_json
 from greenlight.core.types import JsonDict, Value
@@ -27,6 +27,7 @@ from greenlight.quantize.jobs import (
     Dataset,
     DatasetKind,
     EvaluateSpec,
+    GenerateSpec,
     Job,
     MeasureLoadSpec,
     Outcome,
@@ -81,6 +82,8 @@ class FakeJobs:
                 return self._evaluate(spec)
             case MeasureLoadSpec():
                 return _load(spec)
+            case GenerateSpec():
+                return _generate(spec)
         raise NotImplementedError(type(spec).__name__)
 
     def _evaluate(self, spec: EvaluateSpec) -> JsonDict:
@@ -175,3 +178,13 @@ def _load(spec: MeasureLoadSpec) -> JsonDict:
         "peak_rss_bytes": 2 << 20,
         "tokens_per_second": 30.0,
     }
+
+
+def _generate(spec: GenerateSpec) -> JsonDict:
+    """Say something that follows from the prompt and from every byte of the folder."""
+    model = manifest_of(spec.model).digest
+    made = []
+    for prompt in spec.prompts:
+        seed = int(digest_json([model, prompt])[:8], 16)
+        made.append(np.random.default_rng(seed).integers(0, 512, spec.new_tokens).tolist())
+    return {"tokens": made, "texts": [" ".join(map(str, tokens)) for tokens in made]}

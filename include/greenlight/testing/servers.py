@@ -12,7 +12,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
@@ -52,60 +52,79 @@ def postgres_binaries() -> Path | None:
 
 
 @contextmanager
-def postgres_server(binaries: Path) -> Iterator[str]:
-    """Yield the address of a new, empty database named `greenlight`."""
+def postgres_server(
+    binaries: Path, *, settings: Mapping[str, str] | None = None, checksums: bool = False
+) -> Iterator[str]:
+    """Yield the address of a new, empty database named `greenlight`; its role is a superuser.
+
+    `settings` are the server's own. `checksums`: whether every page carries one.
+    """
     with tempfile.TemporaryDirectory(prefix="greenlight-postgres-") as root:
         folder = Path(root)
         folder.chmod(0o755)  # the system user has to pass through
-        with _postgres(folder, binaries) as url:
-            yield url
+        data = folder / "data"
+        data.mkdir()
+        if os.geteuid() == 0:
+            shutil.chown(data, SYSTEM_USER)
+        options = ["--auth=trust", "--username=greenlight", "--encoding=UTF8", "--no-sync"]
+        subprocess.run(
+            [
+                *as_system_user(), binaries / "initdb", "-D", data, *options,
+                *(["--data-checksums"] if checksums else []),
+            ],
+            check=True,
+            capture_output=True,
+            cwd="/",
+        )  # fmt: skip
+        with served_cluster(data, binaries, settings=settings or {}) as address:
+            subprocess.run([binaries / "createdb", *address, "greenlight"], check=True)
+            yield f"postgresql+psycopg2://greenlight@127.0.0.1:{address[3]}/greenlight"
 
 
 @contextmanager
-def _postgres(folder: Path, binaries: Path) -> Iterator[str]:
-    data, port = folder / "data", free_port()
-    data.mkdir()
-    as_user: list[str] = []
-    if os.geteuid() == 0:
-        shutil.chown(data, SYSTEM_USER)
-        as_user = ["setpriv", "--reuid", SYSTEM_USER, "--regid", SYSTEM_USER, "--init-groups"]
-    options = ["--auth=trust", "--username=greenlight", "--encoding=UTF8", "--no-sync"]
-    subprocess.run(
-        [*as_user, binaries / "initdb", "-D", data, *options],
-        check=True,
-        capture_output=True,
-        cwd="/",
-    )
+def served_cluster(
+    data: Path, binaries: Path, *, settings: Mapping[str, str]
+) -> Iterator[tuple[str, ...]]:
+    """Yield the options of a client of the server that serves `data`, beside which it logs."""
+    port = free_port()
     command = [
-        *as_user, str(binaries / "postgres"), "-D", str(data), "-p", str(port),
+        *as_system_user(), str(binaries / "postgres"), "-D", str(data), "-p", str(port),
         "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off",
+        *(part for key, value in settings.items() for part in ("-c", f"{key}={value}")),
     ]  # fmt: skip
+    address = ("-h", "127.0.0.1", "-p", str(port), "-U", "greenlight")
+    ready = [str(binaries / "pg_isready"), *address]
+    log = data.with_name(f"{data.name}.log")
     with (
-        (folder / "log").open("wb") as log,
-        LeashedProcess(command, stdout=log, cwd=Path("/")) as process,
+        log.open("wb") as output,
+        LeashedProcess(command, stdout=output, cwd=Path("/")) as process,
     ):
-        options = ["-h", "127.0.0.1", "-p", str(port), "-U", "greenlight"]
         _wait(
-            lambda: (
-                not subprocess.run(
-                    [binaries / "pg_isready", *options], capture_output=True, check=False
-                ).returncode
-            ),
+            lambda: not subprocess.run(ready, capture_output=True, check=False).returncode,
             process=process,
-            what=f"PostgreSQL (log: {folder}/log)",
+            what=f"PostgreSQL (log: {log})",
         )
-        subprocess.run([binaries / "createdb", *options, "greenlight"], check=True)
-        yield f"postgresql+psycopg2://greenlight@127.0.0.1:{port}/greenlight"
+        yield address
+
+
+def as_system_user() -> list[str]:
+    """Return the words in front of a command of PostgreSQL: it refuses to run as root."""
+    if os.geteuid() != 0:
+        return []
+    return ["setpriv", "--reuid", SYSTEM_USER, "--regid", SYSTEM_USER, "--init-groups"]
 
 
 @contextmanager
-def mlflow_server(folder: Path) -> Iterator[str]:
-    """Yield the address of a new tracking server that keeps everything in `folder`."""
+def mlflow_server(folder: Path, *, database_url: str | None = None) -> Iterator[str]:
+    """Yield the address of a new tracking server that keeps everything in `folder`.
+
+    With `database_url` the tables are there, and only the artifacts in the folder.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     command = [
         sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
-        "--workers", "1", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db",
+        "--workers", "1", "--backend-store-uri", database_url or f"sqlite:///{folder}/mlflow.db",
         "--artifacts-destination", str(folder / "artifacts"),
     ]  # fmt: skip
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}

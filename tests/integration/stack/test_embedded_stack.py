@@ -54,8 +54,8 @@ def world(tmp_path_factory):
     """The running stack, with the project's DAGs and one more whose task sleeps."""
     folder = tmp_path_factory.mktemp("stack")
     project = folder / "project"
-    shutil.copytree(PROJECT / "dags", project / "dags")
-    shutil.copytree(PROJECT / "plugins", project / "plugins")
+    for name in ("dags", "plugins", "include/config"):
+        shutil.copytree(PROJECT / name, project / name)
     (project / "dags/sleeper.py").write_text(SLEEPER)
     settings = Settings(home=folder / "a home with spaces", project=project)
     steps = Steps()

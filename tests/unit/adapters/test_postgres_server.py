@@ -1,11 +1,13 @@
 import os
 import shutil
+import subprocess
+import time
 from pathlib import Path
 
 import psycopg2
 import pytest
 
-from greenlight.adapters.stack import postgres
+from greenlight.adapters.stack import postgres, postgres_databases
 from greenlight.adapters.stack.ports import LOOPBACK, ask_kernel
 from greenlight.adapters.stack.secrets import load_or_create_secrets
 from greenlight.adapters.stack.services import ServiceName
@@ -58,6 +60,16 @@ def test_a_password_with_any_character_survives_the_url():
     assert url == "postgresql+psycopg2://greenlight:a%2Fb%40c%3Ad%25@127.0.0.1:5/mlflow"
 
 
+def wait_until_ready(cluster, supervisor, port):
+    deadline = time.monotonic() + 60
+    while reason := postgres_databases.why_not_ready(cluster.home, port=port):
+        assert supervisor.running(ServiceName.POSTGRES), supervisor.exit_reason(
+            ServiceName.POSTGRES
+        )
+        assert time.monotonic() < deadline, reason
+        time.sleep(0.05)
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """A real server; its home lies in a folder that nobody else may enter."""
@@ -68,25 +80,18 @@ def world(tmp_path_factory):
     supervisor = Supervisor(run=closed / "run", logs=closed / "logs")
     port = ask_kernel()
     assert postgres.initialize(cluster, secrets)
+    postgres.write_access_rules(cluster)
     with postgres.opened(cluster) as (home, handles):
         supervisor.start(postgres.server(cluster, home=home, port=port), pass_fds=handles)
-    for _ in range(200):
-        reason = postgres.why_not_ready(port=port, password=secrets.postgres_superuser)
-        if reason is None:
-            break
-        assert supervisor.running(ServiceName.POSTGRES), supervisor.exit_reason(
-            ServiceName.POSTGRES
-        )
-    postgres.create_databases(port=port, secrets=secrets)
+    wait_until_ready(cluster, supervisor, port)
+    postgres_databases.create_databases(cluster.home, port=port, secrets=secrets)
     yield closed, cluster, supervisor, port, secrets
     supervisor.stop([ServiceName.POSTGRES], grace_s=5)
     shutil.rmtree(closed)
 
 
-def connect(port, password, database="greenlight"):
-    return psycopg2.connect(
-        host=LOOPBACK, port=port, user="greenlight", password=password, dbname=database
-    )
+def connect(port, password, database="greenlight", *, user="greenlight"):
+    return psycopg2.connect(host=LOOPBACK, port=port, user=user, password=password, dbname=database)
 
 
 @pytest.mark.parametrize("database", postgres.DATABASES)
@@ -101,7 +106,48 @@ def test_a_wrong_password_is_refused(world):
     port = world[3]
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
         connect(port, "wrong")
-    assert "password authentication failed" in postgres.why_not_ready(port=port, password="wrong")
+
+
+def test_the_superuser_has_the_password_of_the_home(world):
+    _, _, _, port, secrets = world
+    with connect(port, secrets.postgres_superuser, user="postgres") as connection:
+        cursor = connection.cursor()
+        cursor.execute("SHOW is_superuser")
+        assert cursor.fetchone() == ("on",)
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root can become another account")
+def test_only_the_owner_and_root_get_in_through_the_socket(world):
+    """Also when the way to it were open: the socket and the rules are two barriers."""
+    _, cluster, _, port, _ = world
+    folder = os.open(cluster.home, os.O_RDONLY)
+    ask = ["psql", "-h", f"/proc/self/fd/{folder}", "-p", str(port), "-U", "postgres", "-c", "\\q"]
+
+    def enter(account):
+        return subprocess.run(
+            [*postgres.become(account), *ask], pass_fds=[folder], capture_output=True, check=False
+        )
+
+    assert enter("postgres").returncode == 0
+    assert enter(None).returncode == 0
+    assert b"Permission denied" in enter("daemon").stderr
+    socket = cluster.home / f".s.PGSQL.{port}"
+    socket.chmod(0o777)
+    cluster.home.chmod(0o755)
+    try:
+        assert b"Peer authentication failed" in enter("daemon").stderr
+    finally:
+        cluster.home.chmod(0o700)
+        socket.chmod(0o700)
+        os.close(folder)
+
+
+def test_a_page_that_the_disk_changed_is_noticed(world):
+    _, _, _, port, secrets = world
+    with connect(port, secrets.postgres) as connection:
+        cursor = connection.cursor()
+        cursor.execute("SHOW data_checksums")
+        assert cursor.fetchone() == ("on",)
 
 
 def test_the_role_is_no_superuser(world):
@@ -115,12 +161,12 @@ def test_the_role_is_no_superuser(world):
 def test_making_everything_again_changes_nothing(world):
     _, cluster, _, port, secrets = world
     assert postgres.initialize(cluster, secrets) is False
-    postgres.create_databases(port=port, secrets=secrets)
+    postgres_databases.create_databases(cluster.home, port=port, secrets=secrets)
 
 
 def test_no_password_stays_behind_in_the_folder_or_the_log(world):
     _, cluster, supervisor, _, secrets = world
-    assert [p.name for p in cluster.home.iterdir()] == ["data"]
+    assert not (cluster.home / "password").exists()
     log = supervisor.log(ServiceName.POSTGRES).read_text()
     assert secrets.postgres not in log
     assert secrets.postgres_superuser not in log
@@ -134,4 +180,4 @@ def test_the_server_listens_itself_and_has_no_socket_elsewhere(world):
 
 def test_a_database_without_tables_has_no_schema_version(world):
     _, _, _, port, secrets = world
-    assert postgres.schema_version("mlflow", port=port, password=secrets.postgres) is None
+    assert postgres_databases.schema_version("mlflow", port=port, password=secrets.postgres) is None

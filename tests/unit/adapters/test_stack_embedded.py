@@ -11,7 +11,6 @@ import pytest
 from greenlight.adapters.stack.embedded import EmbeddedStack
 from greenlight.adapters.stack.ports import LOOPBACK, ask_kernel
 from greenlight.adapters.stack.readiness import Readiness
-from greenlight.adapters.stack.secrets import load_or_create_secrets
 from greenlight.adapters.stack.services import Service, ServiceName, State
 from greenlight.core.errors import (
     ConfigError,
@@ -67,8 +66,6 @@ def test_a_configured_port_of_somebody_else_stops_the_start(make_settings):
 
 
 def waiting_for(stack, code, tmp_path):
-
-    secrets = load_or_create_secrets(tmp_path / "secrets")
     ports = Ports(airflow=ask_kernel(), mlflow=ask_kernel(), postgres=ask_kernel())
     service = Service(
         name=ServiceName.MLFLOW,
@@ -78,7 +75,7 @@ def waiting_for(stack, code, tmp_path):
         cwd=tmp_path,
     )
     stack.supervisor.start(service)
-    return Readiness(stack.supervisor, secrets=secrets, ports=ports)
+    return Readiness(stack.supervisor, settings=stack.settings, ports=ports)
 
 
 def test_a_service_that_dies_at_start_ends_the_wait_with_its_last_words(stack, tmp_path):

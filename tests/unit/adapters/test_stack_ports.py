@@ -13,23 +13,26 @@ from greenlight.adapters.stack.ports import (
 from greenlight.core.errors import ConfigError
 from greenlight.core.settings import Ports
 
-KEPT = Ports(airflow=1001, mlflow=1002, postgres=1003)
-ALL = {"airflow", "mlflow", "postgres"}
+KEPT = Ports(airflow=1001, mlflow=1002, postgres=1003, store_a=1004, store_b=1005)
+ALL = set(Ports.model_fields)
 
 
-def choose(configured=None, *, kept=KEPT, ours=(), taken=()):
+def choose(configured=None, *, kept=KEPT, ours=(), taken=(), others=()):
     numbers = iter(range(2001, 2100))
     return choose_ports(
         configured or Ports(),
         kept=kept,
         ours=ours,
+        others=others,
         free=lambda port: port not in taken,
         pick=lambda: next(numbers),
     )
 
 
 def test_at_first_every_port_is_a_free_one_and_they_differ():
-    assert choose(kept=None) == Ports(airflow=2001, mlflow=2002, postgres=2003)
+    assert choose(kept=None) == Ports(
+        airflow=2001, mlflow=2002, postgres=2003, store_a=2004, store_b=2005
+    )
 
 
 def test_chosen_ports_are_kept():
@@ -41,7 +44,7 @@ def test_a_port_that_somebody_took_while_the_stack_was_down_is_chosen_again():
 
 
 def test_a_port_that_a_running_service_holds_is_not_taken_by_somebody():
-    assert choose(ours=ALL, taken={1001, 1002, 1003}) == KEPT
+    assert choose(ours=ALL, taken={1001, 1002, 1003, 1004, 1005}) == KEPT
 
 
 def test_a_configured_port_wins_over_the_kept_one():
@@ -63,6 +66,16 @@ def test_one_port_for_two_services_is_refused():
         choose(Ports(airflow=8080, mlflow=8080))
 
 
+def test_a_port_chosen_for_somebody_who_does_not_listen_yet_is_left_to_him():
+    found = choose(others={1002, 2001})
+    assert found == KEPT.model_copy(update={"mlflow": 2002})
+
+
+def test_ports_kept_before_there_were_stores_stay():
+    older = Ports(airflow=1001, mlflow=1002, postgres=1003)
+    assert choose(kept=older) == older.model_copy(update={"store_a": 2001, "store_b": 2002})
+
+
 def test_a_port_with_a_listener_is_not_free():
     with socket.socket() as other:
         other.bind((LOOPBACK, 0))
@@ -73,8 +86,8 @@ def test_a_port_with_a_listener_is_not_free():
 
 def test_ports_survive_the_disk_and_a_broken_file_counts_as_none(tmp_path):
     path = tmp_path / "ports.json"
-    assert read_ports(path) is None
+    assert read_ports(path, Ports) is None
     write_ports(path, KEPT)
-    assert read_ports(path) == KEPT
+    assert read_ports(path, Ports) == KEPT
     path.write_text("{half")
-    assert read_ports(path) is None
+    assert read_ports(path, Ports) is None

@@ -60,7 +60,8 @@ def test_airflow_reads_the_same_password(tmp_path):
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_secret_that_existing_databases_depend_on_is_never_made_anew(tmp_path):
-    with pytest.raises(ConfigError, match="postgres_superuser is gone"):
-        load_or_create_secrets(tmp_path, must_exist=["postgres_superuser"])
+def test_a_secret_that_existing_backups_depend_on_is_never_made_anew(tmp_path):
+    stores = tmp_path.parent / "stores"
+    with pytest.raises(ConfigError, match=r"backup_restic is gone, .*/stores holds can't be read"):
+        load_or_create_secrets(tmp_path, must_exist={"backup_restic": stores})
     assert list(tmp_path.iterdir()) == []

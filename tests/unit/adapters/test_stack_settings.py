@@ -1,26 +1,28 @@
 """What the services are told: environments and command lines, without starting anything."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from greenlight.adapters.stack import airflow, mlflow_server, postgres
+from greenlight.adapters.stack import airflow, mlflow_server, object_store, postgres
 from greenlight.adapters.stack.embedded import EmbeddedStack
 from greenlight.adapters.stack.secrets import MAKERS, load_or_create_secrets
 from greenlight.adapters.stack.services import PORT_OF, STOP_ORDER, ServiceName
+from greenlight.adapters.stack.stores import STORES, claim_stores
 from greenlight.core.settings import Ports, load_settings
 
-PORTS = Ports(airflow=1001, mlflow=1002, postgres=1003)
-
-
-@pytest.fixture
-def secrets(tmp_path):
-    return load_or_create_secrets(tmp_path / "secrets")
+PORTS = Ports(airflow=1001, mlflow=1002, postgres=1003, store_a=1004, store_b=1005)
 
 
 @pytest.fixture
 def settings(make_settings):
     return make_settings()
+
+
+@pytest.fixture
+def secrets(settings):
+    return load_or_create_secrets(settings.secrets)
 
 
 @pytest.fixture
@@ -79,9 +81,15 @@ def test_mlflow_hands_out_artifacts_itself_and_reports_to_nobody(make_settings, 
     assert found["MLFLOW_ARTIFACTS_DESTINATION"] == (settings.home / "mlflow/artifacts").as_uri()
 
 
+def a_claim(settings, secrets):
+    now = datetime(2026, 11, 25, tzinfo=UTC)
+    return claim_stores(settings, STORES, PORTS, running=[], now=now)
+
+
 def test_no_secret_is_on_a_command_line(settings, secrets, environment):
     cluster = postgres.Cluster(home=settings.home, programs=Path("/bin"), account="postgres")
     services = [
+        *(object_store.server(store) for store in a_claim(settings, secrets)),
         postgres.server(cluster, home=settings.home, port=1003),
         mlflow_server.server(settings, ports=PORTS, secrets=secrets, inherited={}),
         *(
@@ -95,10 +103,10 @@ def test_no_secret_is_on_a_command_line(settings, secrets, environment):
     assert not [name for name in MAKERS if getattr(secrets, name) in repr(services)]
 
 
-def test_every_service_is_stopped_once_and_the_database_last():
+def test_every_service_is_stopped_once_and_the_stores_last_since_the_database_writes_to_them():
     order = [name for stage in STOP_ORDER for name in stage]
     assert sorted(order) == sorted(ServiceName)
-    assert order[-1] is ServiceName.POSTGRES
+    assert order[-3:] == [ServiceName.POSTGRES, *STORES]
 
 
 def test_every_port_in_the_settings_belongs_to_a_service():

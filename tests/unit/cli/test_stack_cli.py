@@ -37,7 +37,7 @@ def test_logs_show_the_end_of_one_service(run, tmp_path):
 def test_logs_of_an_unknown_service_name_the_known_ones(run):
     error = run("logs", "redis").exception
     assert isinstance(error, InputError)
-    assert "there are postgres, mlflow" in str(error)
+    assert "there are store-a, store-b, postgres, mlflow" in str(error)
 
 
 def test_the_address_table_shows_no_secret():

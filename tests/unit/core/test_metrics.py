@@ -4,15 +4,22 @@ import pytest
 
 from greenlight.core.metrics import LabelName, MetricName
 
-PLAIN_COUNTS = {MetricName.FLEET_DRIFT}
-"""Gauges that count things have no unit."""
+PLAIN = {
+    MetricName.FLEET_DRIFT,
+    MetricName.BACKUP_REGION_UP,
+    MetricName.BACKUP_SETS,
+    MetricName.BACKUP_FLOOR_REACHED,
+    MetricName.BACKUP_FAULT_DETECTED,
+    MetricName.DRILL_RUNG_RESULT,
+}
+"""Gauges that count things or say yes and no have no unit."""
 
 
 @pytest.mark.parametrize("name", MetricName)
 def test_metric_names_follow_the_conventions(name):
     units = ("_seconds", "_bytes", "_ratio", "_total")
     assert re.fullmatch(r"greenlight_[a-z_]+", name)
-    assert name.endswith(units) or name in PLAIN_COUNTS
+    assert name.endswith(units) or name in PLAIN
 
 
 @pytest.mark.parametrize("name", LabelName)

@@ -88,6 +88,28 @@ def test_requests_only_blue_has_answered_count_as_slow():
     assert next_action(hanging).action is Action.ROLL_BACK
 
 
+@pytest.mark.parametrize(
+    ("blue", "green", "engines"),
+    [
+        (samples(2400), samples(1200, seed=2), {Colour.BLUE: 2, Colour.GREEN: 1}),
+        (samples(1200), samples(2400, seed=2), {Colour.BLUE: 1, Colour.GREEN: 2}),
+    ],
+    ids=["one green", "two green"],
+)
+def test_a_colour_with_fewer_engines_owes_no_more_answers_than_they_were_asked_for(
+    blue, green, engines
+):
+    assert analysed(blue, green, engines=engines).verdict is Verdict.PASS
+    assert analysed(blue, green).verdict is Verdict.FAIL
+
+
+def test_requests_only_blue_has_answered_count_as_slow_with_fewer_green_engines_too():
+    hanging = analysed(
+        samples(2400), samples(480, seed=2), engines={Colour.BLUE: 2, Colour.GREEN: 1}
+    )
+    assert hanging.verdict is Verdict.FAIL
+
+
 def test_at_full_share_times_are_not_compared_but_errors_are():
     slow = samples(slow=1.5, seed=2)
     assert analysed(samples(), slow, share=50).verdict is Verdict.FAIL

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
-from greenlight.core.errors import RefusedError
+from greenlight.core.errors import RefusedError, UnavailableError
 from greenlight.deploy.colours import Colour
 from greenlight.deploy.ports import RouterState, ServerMode, ServerState
-from greenlight.deploy.shares import plan_shift, refuse_stale
+from greenlight.deploy.shares import plan_shift, refuse_stale, require_others
 
 BLUE, GREEN = Colour.BLUE, Colour.GREEN
 
@@ -52,3 +54,18 @@ def test_a_fence_is_stale_only_when_lower():
     refuse_stale(6, seen=5)
     with pytest.raises(RefusedError, match=r"4 is stale.*5"):
         refuse_stale(4, seen=5)
+
+
+@pytest.mark.parametrize("other", [{"up": False}, {"mode": ServerMode.DRAIN}, {"weight": 0}])
+def test_the_only_host_that_serves_is_not_taken_out(other):
+    both = a_state()
+    require_others(both, "gpu-1")
+    servers = (replace(s, **other) if s.host == "gpu-2" else s for s in both.servers)
+    one = replace(both, servers=tuple(servers))
+    with pytest.raises(UnavailableError, match="gpu-1 is the only one that serves"):
+        require_others(one, "gpu-1")
+    require_others(one, "gpu-2")
+
+
+def test_where_nobody_serves_any_host_may_be_taken_out():
+    require_others(a_state(up=False), "gpu-1")

@@ -86,15 +86,18 @@ class Models:
         self.lost = set()
         self.registry = Registry(self)
         self._folder = tmp_path
+        self._writing = threading.Lock()
 
     def folder(self, model, version):
         if version in self.lost:
             raise InputError(f"there is no version {version}")
         path = self._folder / f"v{version}"
-        path.mkdir(exist_ok=True)
-        (path / "config.json").write_text("{}")
-        (path / "tokenizer.json").write_text(self.tokenizers.get(version, "{}"))
-        (path / "model.safetensors").write_text("w" * version)
+        with self._writing:  # hosts are prepared side by side
+            if not path.exists():
+                path.mkdir()
+                (path / "config.json").write_text("{}")
+                (path / "tokenizer.json").write_text(self.tokenizers.get(version, "{}"))
+                (path / "model.safetensors").write_text("w" * version)
         return ModelFolder(name=model, path=path, manifest=manifest_of(path))
 
     def golden(self, model, version):
@@ -126,16 +129,24 @@ class Registry:
 
 
 class Load:
-    """Answers as the test says: the part of a colour's requests that fail, and the first token."""
+    """Answers as the test says: the part of a colour's requests that fail, and the first token.
+
+    `runs`: the rate of each engine, and which engines were asked, by colour and port.
+    """
 
     def __init__(self):
         self.bad = {}
         self.on_start = lambda: None
+        self.runs = []
+        self._rate = None
 
     def __call__(self, prompts, settings):
+        self._rate = settings.rate
         return self
 
     def run(self, targets, *, seconds, on_sample, stop=None):
+        asked = [(target.colour, int(target.url.rpartition(":")[2])) for target in targets]
+        self.runs.append((self._rate, asked))
         self.on_start()
         stop = stop or threading.Event()
         for number in range(400):
@@ -186,6 +197,7 @@ class RolloutWorld:
         self.load = Load()
         self.engines = Engines()
         self.smoke_failure = None
+        self.on_smoke = lambda: None
         file = tmp_path / "rollout.yaml"
         file.write_text(ROLLOUTS)
         self.deploy = Deploy(self.tools(), rollout_file=file)
@@ -199,6 +211,7 @@ class RolloutWorld:
         )  # fmt: skip
 
     def _smoke(self, targets, golden, *, at_most):
+        self.on_smoke()
         if self.smoke_failure:
             raise GateError(self.smoke_failure)
         return {}

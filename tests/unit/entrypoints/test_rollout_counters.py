@@ -19,8 +19,9 @@ def world(tmp_path):
     return RolloutWorld(tmp_path)
 
 
-def counters(world, colours=(GREEN, BLUE), *, engines=True):
-    return Counters(world.tools(), colours, engines=engines)
+def counters(world, serving=None, *, engines=True):
+    everywhere = dict.fromkeys((GREEN, BLUE), tuple(world.hosts))
+    return Counters(world.tools(), serving or everywhere, engines=engines)
 
 
 def requests(world, colour, *, requests, errors=0):
@@ -88,6 +89,14 @@ def test_an_engine_that_is_silent_when_the_step_begins_is_asked_again_a_few_time
     counting.look()
     found = counting.first_tokens[BLUE]
     assert found == tokens(0, 0) if known else "when the step began" in found.reason
+
+
+def test_only_engines_that_serve_are_read(world):
+    world.engines.within = {20100: None, 20101: (1, 1), 20200: (1, 1), 20201: None}
+    counting = counters(world, {GREEN: ("gpu-0",), BLUE: ("gpu-1",)})
+    world.engines.within |= {20101: (3, 4), 20200: (6, 7)}
+    counting.look()
+    assert counting.first_tokens == {GREEN: tokens(5, 6), BLUE: tokens(2, 3)}
 
 
 def test_engines_are_left_alone_where_no_rule_asks_for_them(world):

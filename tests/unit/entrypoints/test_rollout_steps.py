@@ -237,23 +237,6 @@ def _slow(load, started):
     return run
 
 
-def test_rolling_exchanges_hosts_one_after_the_other(live):
-    ended = live.run(2, "rolling")
-    assert ended["outcome"] == "live"
-    assert live.served(GREEN) == {live.digest(2)}
-    assert {h.status(BLUE).state for h in live.hosts.values()} == {EngineState.STOPPED}
-    shifts = [e.subject for e in live.journal.events("to-2") if e.step is Step.SHIFT]
-    assert shifts == ["gpu-0", "gpu-0", "gpu-1", "gpu-1"]
-
-
-def test_a_breach_while_rolling_brings_the_old_engines_back(live):
-    live.load.bad[GREEN] = (0.3, 0.1)
-    with pytest.raises(GateError):
-        live.run(2, "rolling")
-    assert live.share(BLUE) == 1
-    assert live.served(BLUE) == {live.digest(1)}
-
-
 def test_streams_that_are_open_are_waited_for_before_blue_stops(live):
     live.router.sessions["gpu-0", BLUE] = 1
     ended = threading.Timer(0.3, lambda: live.router.sessions.clear())

@@ -1,1 +1,1 @@
-"""The embedded stack: PostgreSQL, MLflow and Airflow as processes of this machine, on loopback."""
+"""The embedded stack: PostgreSQL, MLflow, Airflow and S3 stores, on loopback of this machine."""

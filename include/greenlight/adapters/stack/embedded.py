@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
-from greenlight.adapters.stack import airflow, migrations, mlflow_server, postgres
+from greenlight.adapters.stack import (
+    airflow,
+    archive,
+    migrations,
+    mlflow_server,
+    object_store,
+    postgres,
+    postgres_databases,
+    stores,
+)
+from greenlight.adapters.stack.overview import addresses_of, status_of
 from greenlight.adapters.stack.ports import choose_ports, read_ports, write_ports
 from greenlight.adapters.stack.readiness import Readiness, Report
 from greenlight.adapters.stack.secrets import (
-    ADMIN,
+    BACKUP_SECRETS,
     StackSecrets,
     load_or_create_secrets,
     load_secrets,
@@ -24,15 +35,20 @@ from greenlight.adapters.stack.services import (
     ServiceName,
     ServiceStatus,
     StackAddresses,
-    State,
 )
 from greenlight.adapters.stack.supervisor import Supervisor
-from greenlight.core.errors import ConfigError, RefusedError, UnavailableError
+from greenlight.backup.backup_file import load_backup_file
+from greenlight.core.clock import Clock, SystemClock
+from greenlight.core.errors import RefusedError, UnavailableError
 from greenlight.core.settings import Ports, Settings
 
+SERVERS = (ServiceName.MLFLOW, *airflow.COMMANDS)
+"""What stands on the databases, in the order of starting."""
 READY_S = 300.0
 """How long a service may take to become healthy; a busy small machine needs two minutes."""
 GRACE_S = 30.0
+ADDRESSED = (ServiceName.POSTGRES, ServiceName.MLFLOW, ServiceName.API_SERVER)
+"""What somebody who asks where the stack is wants to find there."""
 FOREIGN_SETTINGS = ("AIRFLOW", "MLFLOW_", "PG", "PYTHONPATH", "PYTHONHOME")
 """Prefixes of variables that a shell may carry for another Airflow, MLflow or database."""
 
@@ -41,10 +57,16 @@ class EmbeddedStack:
     """The services of one home."""
 
     def __init__(
-        self, settings: Settings, *, environment: Mapping[str, str], ready_s: float = READY_S
+        self,
+        settings: Settings,
+        *,
+        environment: Mapping[str, str],
+        ready_s: float = READY_S,
+        clock: Clock = SystemClock(),  # noqa: B008 - stateless
     ) -> None:
         """`environment` is what the services inherit."""
         self.settings = settings
+        self.clock = clock
         self.supervisor = Supervisor(run=settings.run, logs=settings.logs)
         self.ready_s = ready_s
         self.inherited = {
@@ -53,8 +75,26 @@ class EmbeddedStack:
             if not name.startswith(FOREIGN_SETTINGS)
         }
 
-    def up(self, report: Report) -> StackAddresses:
-        """Start what is missing, and return when every service is healthy.
+    @property
+    def services(self) -> list[ServiceName]:
+        """The services of this home in the order of starting.
+
+        Raises:
+            ConfigError: backup.yaml is wrong.
+        """
+        embedded = stores.embedded_stores(self.settings)
+        return [name for name in ServiceName if name in embedded or name not in stores.STORES]
+
+    def up(
+        self,
+        report: Report,
+        *,
+        only: Collection[ServiceName] | None = None,
+        migrate: bool = True,
+    ) -> StackAddresses:
+        """Start what is missing, and return when it is healthy. `only`: these services; all.
+
+        Without `migrate` the databases are served as they are, as a restored one is looked at.
 
         Raises:
             ConfigError: something is not installed, a port is taken, a secret is bad.
@@ -62,30 +102,20 @@ class EmbeddedStack:
             UnavailableError: a service did not become healthy in time, or another `up` runs.
         """
         with self._alone():
-            cluster = self._find_cluster()
+            wanted = [name for name in self.services if only is None or name in only]
             secrets = load_or_create_secrets(
-                self.settings.secrets,
-                must_exist=["postgres_superuser"] if cluster.is_initialized else [],
+                self.settings.secrets, must_exist=self._secrets_in_use()
             )
             ports = self._claim_ports()
-            ready = Readiness(self.supervisor, secrets=secrets, ports=ports)
-            self._start_postgres(cluster, ready, report)
-            server, *components = self._services(secrets, ports)
-            self._start(server, report)
-            migrations.migrate(
-                self.settings,
-                ports=ports,
-                secrets=secrets,
-                environment=components[0].environment,
-                report=report,
-            )
-            for component in components:
-                self._start(component, report)
-            names = [service.name for service in (server, *components)]
-            ready.wait(names, report, at_most_s=self.ready_s)
-            token = airflow.log_in(ports, password=secrets.airflow_admin)
-            airflow.create_gpu_pool(ports, token=token)
-        return self._addresses(secrets, ports)
+            ready = Readiness(self.supervisor, settings=self.settings, ports=ports)
+            self._start_stores(wanted, ports, report)
+            if ServiceName.POSTGRES in wanted:
+                cluster = self._make_cluster(secrets, report)
+            self._make_buckets(wanted, ready, report)
+            if ServiceName.POSTGRES in wanted:
+                self._start_postgres(cluster, ready, secrets, report)
+            self._start_servers(wanted, ready, secrets, report, migrate=migrate)
+        return addresses_of(self.settings, secrets, ports)
 
     def down(self, report: Report) -> None:
         """Stop everything in order; nothing to do is fine.
@@ -98,11 +128,16 @@ class EmbeddedStack:
         with self._alone():
             for stage in STOP_ORDER:
                 self._stop(stage, report)
+            stores.clean_up(self.settings)
 
     def status(self) -> list[ServiceStatus]:
-        """Return every service in the order of starting."""
-        ports = read_ports(self.settings.run / "ports.json")
-        return [self._status(name, ports) for name in ServiceName]
+        """Return every service in the order of starting.
+
+        Raises:
+            ConfigError: backup.yaml is wrong.
+        """
+        ports = read_ports(self.settings.run / "ports.json", Ports)
+        return [status_of(name, self.supervisor, self.settings, ports) for name in self.services]
 
     def addresses(self) -> StackAddresses:
         """Return where the running stack is.
@@ -110,16 +145,16 @@ class EmbeddedStack:
         Raises:
             RefusedError: it isn't up.
         """
-        ports = read_ports(self.settings.run / "ports.json")
-        missing = [name for name in PORT_OF if not self.supervisor.running(name)]
+        ports = read_ports(self.settings.run / "ports.json", Ports)
+        missing = [name for name in ADDRESSED if not self.supervisor.running(name)]
         if ports is None or missing:
-            which = "nothing" if len(missing) == len(PORT_OF) else f"no {', '.join(missing)}"
+            which = "nothing" if len(missing) == len(ADDRESSED) else f"no {', '.join(missing)}"
             raise RefusedError(
                 f"the embedded stack of {self.settings.home} is not up ({which} runs): run "
                 f"`make up`, or set GREENLIGHT_MLFLOW_URL, GREENLIGHT_DATABASE_URL and "
                 f"GREENLIGHT_AIRFLOW_URL to services of your own"
             )
-        return self._addresses(load_secrets(self.settings.secrets), ports)
+        return addresses_of(self.settings, load_secrets(self.settings.secrets), ports)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -134,13 +169,15 @@ class EmbeddedStack:
                 ) from None
             yield
 
-    def _find_cluster(self) -> postgres.Cluster:
-        return postgres.find_cluster(self.settings.home / "postgres", is_root=os.geteuid() == 0)
+    def _secrets_in_use(self) -> dict[str, Path]:
+        """Return the secrets that copies in the embedded stores can't be read without."""
+        folder = self.settings.home / "stores"
+        return dict.fromkeys(BACKUP_SECRETS, folder) if folder.exists() else {}
 
     def _claim_ports(self) -> Ports:
         path = self.settings.run / "ports.json"
         ours = {key for name, key in PORT_OF.items() if self.supervisor.running(name)}
-        ports = choose_ports(self.settings.ports, kept=read_ports(path), ours=ours)
+        ports = choose_ports(self.settings.ports, kept=read_ports(path, Ports), ours=ours)
         write_ports(path, ports)
         return ports
 
@@ -164,14 +201,87 @@ class EmbeddedStack:
             ),
         ]
 
-    def _start_postgres(self, cluster: postgres.Cluster, ready: Readiness, report: Report) -> None:
-        if postgres.initialize(cluster, ready.secrets):
+    def _start_stores(self, wanted: Collection[ServiceName], ports: Ports, report: Report) -> None:
+        running = [name for name in stores.STORES if self.supervisor.running(name)]
+        now = self.clock.now()
+        for store in stores.claim_stores(self.settings, wanted, ports, running=running, now=now):
+            self._start(object_store.server(store), report)
+
+    def _make_cluster(self, secrets: StackSecrets, report: Report) -> postgres.Cluster:
+        """Find the cluster; a new one is made while the stores start."""
+        cluster = postgres.find_cluster(postgres.home_in(self.settings), is_root=os.geteuid() == 0)
+        if postgres.initialize(cluster, secrets):
             report(ServiceName.POSTGRES, "empty databases made")
+        return cluster
+
+    def _make_buckets(
+        self, wanted: Collection[ServiceName], ready: Readiness, report: Report
+    ) -> None:
+        embedded = stores.embedded_stores(self.settings)
+        names = [name for name in embedded if name in wanted]
+        ready.wait(names, report, at_most_s=self.ready_s)
+        lock_days = load_backup_file(self.settings.config_file("backup")).retention.lock_days
+        for name in names:
+            store = stores.s3_of(self.settings, embedded[name])
+            object_store.make_bucket(store, lock_days=lock_days)
+
+    def _start_postgres(
+        self, cluster: postgres.Cluster, ready: Readiness, secrets: StackSecrets, report: Report
+    ) -> None:
+        postgres.write_access_rules(cluster)
+        is_running = self.supervisor.running(ServiceName.POSTGRES) is not None
+        command = archive.archive_command(
+            self.settings, cluster, is_running=is_running, report=report
+        )
         with postgres.opened(cluster) as (home, handles):
-            service = postgres.server(cluster, home=home, port=ready.ports.postgres)
+            service = postgres.server(
+                cluster, home=home, port=ready.ports.postgres, archive_command=command
+            )
             self._start(service, report, pass_fds=handles)
         ready.wait([ServiceName.POSTGRES], report, at_most_s=self.ready_s)
-        postgres.create_databases(port=ready.ports.postgres, secrets=ready.secrets)
+        postgres_databases.create_databases(
+            cluster.home, port=ready.ports.postgres, secrets=secrets
+        )
+
+    def _start_servers(
+        self,
+        wanted: Collection[ServiceName],
+        ready: Readiness,
+        secrets: StackSecrets,
+        report: Report,
+        *,
+        migrate: bool,
+    ) -> None:
+        """Start MLflow and Airflow, on databases that were migrated before somebody needs them."""
+        services = [s for s in self._services(secrets, ready.ports) if s.name in wanted]
+        if ServiceName.MLFLOW in wanted:
+            self._start(services.pop(0), report)
+        if migrate and ServiceName.POSTGRES in wanted:
+            self._migrate(services, ready.ports, secrets, report)
+        for component in services:
+            self._start(component, report)
+        ready.wait([name for name in SERVERS if name in wanted], report, at_most_s=self.ready_s)
+        if ServiceName.API_SERVER in wanted:
+            token = airflow.log_in(ready.ports, password=secrets.airflow_admin)
+            airflow.create_gpu_pool(ready.ports, token=token)
+
+    def _migrate(
+        self,
+        components: Sequence[Service],
+        ports: Ports,
+        secrets: StackSecrets,
+        report: Report,
+    ) -> None:
+        if components:
+            migrations.migrate_airflow(
+                self.settings,
+                ports=ports,
+                secrets=secrets,
+                environment=components[0].environment,
+                report=report,
+            )
+        migrations.migrate_greenlight(ports=ports, secrets=secrets)
+        report("migrations", "databases are up to date")
 
     def _start(self, service: Service, report: Report, *, pass_fds: Sequence[int] = ()) -> None:
         record = self.supervisor.running(service.name)
@@ -190,36 +300,3 @@ class EmbeddedStack:
         self.supervisor.stop(names, grace_s=GRACE_S)
         for name in running:
             report(name, "stopped")
-
-    def _status(self, name: ServiceName, ports: Ports | None) -> ServiceStatus:
-        record = self.supervisor.running(name)
-        reason: str | None = "it was not started, or it ended"
-        if record and ports:
-            try:
-                secrets = load_secrets(self.settings.secrets)
-                ready = Readiness(self.supervisor, secrets=secrets, ports=ports)
-                reason = ready.why_not_healthy(name)
-            except ConfigError as error:
-                reason = str(error)
-        running = State.UNHEALTHY if reason else State.RUNNING
-        key = PORT_OF.get(name)
-        return ServiceStatus(
-            name=name,
-            state=running if record else State.STOPPED,
-            pid=record.pid if record else None,
-            port=getattr(ports, key) if ports and key else None,
-            reason=reason,
-            log=self.supervisor.log(name),
-        )
-
-    def _addresses(self, secrets: StackSecrets, ports: Ports) -> StackAddresses:
-        return StackAddresses(
-            airflow_url=airflow.url(ports),
-            mlflow_url=mlflow_server.url(ports),
-            database_url=postgres.database_url(
-                "greenlight", port=ports.postgres, password=secrets.postgres
-            ),
-            airflow_user=ADMIN,
-            airflow_password=secrets.airflow_admin,
-            airflow_password_file=self.settings.secrets / "airflow_admin",
-        )

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from greenlight.adapters.processes import LeashedProcess
-from greenlight.adapters.stack import postgres
+from greenlight.adapters.stack import postgres, postgres_databases
 from greenlight.adapters.stack.readiness import Report
 from greenlight.adapters.stack.secrets import StackSecrets
 from greenlight.core.errors import ProcessDiedError, UnavailableError
@@ -20,7 +20,7 @@ from greenlight.core.settings import Ports, Settings
 TIMEOUT_S = 600.0
 
 
-def migrate(
+def migrate_airflow(
     settings: Settings,
     *,
     ports: Ports,
@@ -28,10 +28,10 @@ def migrate(
     environment: Mapping[str, str],
     report: Report,
 ) -> None:
-    """Migrate both databases; `environment` is Airflow's.
+    """Migrate Airflow's database; `environment` is what its components get.
 
-    Airflow's own check takes ten seconds, so what it left is remembered: the program's version and
-    the revision found in the database, which a restored backup would change.
+    Its own check takes ten seconds, so what it left is remembered: the program's version and the
+    revision found in the database, which a restored backup would change.
 
     Raises:
         ProcessDiedError: Airflow's migration failed; the end of its log is in the message.
@@ -39,7 +39,7 @@ def migrate(
     stamp = settings.run / "airflow-schema.json"
 
     def now() -> dict[str, str | None]:
-        revision = postgres.schema_version(
+        revision = postgres_databases.schema_version(
             "airflow", port=ports.postgres, password=secrets.postgres
         )
         return {"version": version("apache-airflow"), "revision": revision}
@@ -49,16 +49,15 @@ def migrate(
         report("migrations", "bringing Airflow's database up to date")
         _run_airflow(settings, environment)
         write_json(stamp, now())
-    _migrate_greenlight(
-        postgres.database_url("greenlight", port=ports.postgres, password=secrets.postgres)
-    )
-    report("migrations", "databases are up to date")
 
 
-def _migrate_greenlight(url: str) -> None:
+def migrate_greenlight(*, ports: Ports, secrets: StackSecrets) -> None:
+    """Migrate Greenlight's database."""
     from greenlight.adapters import database  # its Alembic is needed here only
 
-    database.migrate(url)
+    database.migrate(
+        postgres.database_url("greenlight", port=ports.postgres, password=secrets.postgres)
+    )
 
 
 def _read(stamp: Path) -> object:

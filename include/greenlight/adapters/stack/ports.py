@@ -6,15 +6,18 @@ import json
 import socket
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import ValidationError
 
 from greenlight.core.errors import ConfigError
 from greenlight.core.files import write_json
-from greenlight.core.settings import Ports
+from greenlight.core.types import Value
 
 LOOPBACK = "127.0.0.1"
 ATTEMPTS = 100
+Chosen = TypeVar("Chosen", bound=Value)
+"""A value whose fields are ports, one a service."""
 
 
 def is_free(port: int) -> bool:
@@ -37,28 +40,30 @@ def ask_kernel() -> int:
 
 
 def choose_ports(
-    configured: Ports,
+    configured: Chosen,
     *,
-    kept: Ports | None,
+    kept: Chosen | None,
     ours: Collection[str],
+    others: Collection[int] = (),
     free: Callable[[int], bool] = is_free,
     pick: Callable[[], int] = ask_kernel,
-) -> Ports:
+) -> Chosen:
     """Return the port of every service.
 
     A configured port wins; else the kept one, unless somebody else took it while the stack was
     down; else a free one. `ours` names the services that run: they hold their kept port themselves.
+    `others` are ports that were chosen for somebody else, who needn't listen yet.
 
     Raises:
         ConfigError: a configured port is taken, or two services were given the same one.
     """
     chosen: dict[str, int] = {}
-    for service in Ports.model_fields:
+    for service in type(configured).model_fields:
         wanted: int = getattr(configured, service)
         before: int = getattr(kept, service) if kept else 0
         held = before if service in ours else 0
         if wanted:
-            if wanted in chosen.values():
+            if wanted in (*chosen.values(), *others):
                 raise ConfigError(f"ports.{service}: {wanted} is given to two services")
             if wanted != held and not free(wanted):
                 raise ConfigError(
@@ -66,27 +71,32 @@ def choose_ports(
                     f"GREENLIGHT_PORTS__{service.upper()} (0 takes a free port)"
                 )
             chosen[service] = wanted
-        elif before and before not in chosen.values() and (before == held or free(before)):
+        elif (
+            before
+            and before not in (*chosen.values(), *others)
+            and (before == held or free(before))
+        ):
             chosen[service] = before
         else:
-            chosen[service] = _pick_another(pick, taken={*chosen.values(), *_others(kept)})
-    return Ports(**chosen)
+            taken = {*chosen.values(), *_all_of(kept), *others}
+            chosen[service] = _pick_another(pick, taken=taken)
+    return type(configured)(**chosen)
 
 
-def read_ports(path: Path) -> Ports | None:
+def read_ports(path: Path, kind: type[Chosen]) -> Chosen | None:
     """Return the ports kept in `path`; none when there are none, or they can't be read."""
     try:
-        return Ports.model_validate(json.loads(path.read_text()))
+        return kind.model_validate(json.loads(path.read_text()))
     except (FileNotFoundError, json.JSONDecodeError, ValidationError):
         return None
 
 
-def write_ports(path: Path, ports: Ports) -> None:
+def write_ports(path: Path, ports: Value) -> None:
     """Keep the ports for the next start."""
     write_json(path, ports.model_dump())
 
 
-def _others(kept: Ports | None) -> set[int]:
+def _all_of(kept: Value | None) -> set[int]:
     return set(kept.model_dump().values()) if kept else set()
 
 

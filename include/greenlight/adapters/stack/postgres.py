@@ -2,9 +2,13 @@
 
 PostgreSQL refuses to run as root. Then it runs as the account `postgres` (made by the package),
 which owns the data folder. That account often can't walk the way to it: `/root` is closed to
-others. So the folder is opened by root and handed over as an open file descriptor, and the server
+others. So the folder is opened by us and handed over as an open file descriptor, and the server
 is told `/proc/self/fd/N`: the kernel checks the folder itself and not the way, and neither a mode
-above it nor a privilege changes. Every server process inherits the descriptor.
+above it nor a privilege changes. Every server process inherits the descriptor. The unix socket is
+in that folder too, where a long path or one with spaces would not do.
+
+Who owns the folder, or is root, is let in through the socket as the superuser. So a cluster that
+was restored, with passwords of the home it comes from, gets those of this home.
 """
 
 from __future__ import annotations
@@ -13,22 +17,21 @@ import fcntl
 import os
 import pwd
 import re
+import resource
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-import psycopg2  # type: ignore[import-untyped]
-from psycopg2 import sql
-from psycopg2.extensions import encrypt_password  # type: ignore[import-untyped]
-
-from greenlight.adapters.stack.ports import LOOPBACK
-from greenlight.adapters.stack.secrets import StackSecrets
+from greenlight.adapters.stack.ports import LOOPBACK, read_ports
+from greenlight.adapters.stack.secrets import StackSecrets, load_secrets
 from greenlight.adapters.stack.services import Service, ServiceName
-from greenlight.core.errors import ConfigError, ProcessDiedError
+from greenlight.core.errors import ConfigError, ProcessDiedError, RefusedError
+from greenlight.core.files import write_atomically
+from greenlight.core.settings import Ports, Settings
 
 INSTALLED = Path("/usr/lib/postgresql")
 ACCOUNT = "postgres"
@@ -36,15 +39,26 @@ SUPERUSER = "postgres"
 ROLE = "greenlight"
 DATABASES = ("airflow", "mlflow", "greenlight")
 INSTALL_HINT = "install it with `scripts/setup system`, or use docker compose"
-HANDLE = 200
-"""The same number at every start, so that the command line stays the same."""
+HANDLE = 1200
+"""The same number at every start, so that the command line stays the same. Above 1023: what pushes
+the log closes everything below."""
+OPEN_FILES = 4096
+RESTORED = "restored"
+"""A file beside the data: it is a copy, and must not write into the archive it came from."""
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "TZ": "UTC"}
 SETTINGS = {
     "listen_addresses": LOOPBACK,
-    "unix_socket_directories": "",
+    "unix_socket_permissions": "0700",
     "max_connections": "150",
     "password_encryption": "scram-sha-256",
 }
+ARCHIVING = {"wal_level": "replica", "archive_mode": "on", "archive_timeout": "120"}
+ACCESS = f"""\
+# Written at every start, whatever was restored: the owner through the socket, others by password.
+local all         all peer map=owner
+local replication all peer map=owner
+host  all         all {LOOPBACK}/32 scram-sha-256
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +80,16 @@ class Cluster:
     def is_initialized(self) -> bool:
         """Whether there are databases in the folder."""
         return (self.data / "PG_VERSION").exists()
+
+    @property
+    def is_restored(self) -> bool:
+        """Whether it is a copy that a restore wrote. It doesn't archive until that is undone."""
+        return (self.home / RESTORED).exists()
+
+
+def home_in(settings: Settings) -> Path:
+    """Return where a home keeps its cluster."""
+    return settings.home / "postgres"
 
 
 def find_cluster(home: Path, *, installed: Path = INSTALLED, is_root: bool) -> Cluster:
@@ -99,15 +123,39 @@ def find_cluster(home: Path, *, installed: Path = INSTALLED, is_root: bool) -> C
 
 def database_url(name: str, *, port: int, password: str) -> str:
     """Return the SQLAlchemy URL of one of `DATABASES`."""
-    return f"postgresql+psycopg2://{ROLE}:{quote(password, safe='')}@{LOOPBACK}:{port}/{name}"
+    return _url(name, port=port, user=ROLE, password=password)
+
+
+def superuser_url(settings: Settings) -> str:
+    """Return the superuser's URL of the running cluster of a home.
+
+    Raises:
+        ConfigError: the home has no secrets.
+        RefusedError: its stack was never up.
+    """
+    password = load_secrets(settings.secrets).postgres_superuser
+    return _url("postgres", port=_port_of(settings), user=SUPERUSER, password=password)
+
+
+def greenlight_url(settings: Settings) -> str:
+    """Return the URL of Greenlight's database in the cluster of a home.
+
+    Raises:
+        ConfigError: the home has no secrets.
+        RefusedError: its stack was never up.
+    """
+    password = load_secrets(settings.secrets).postgres
+    return database_url("greenlight", port=_port_of(settings), password=password)
 
 
 @contextmanager
 def opened(cluster: Cluster) -> Iterator[tuple[Path, tuple[int, ...]]]:
-    """Yield the home as the server's account can reach it, and the descriptors to hand over."""
-    if cluster.account is None:
-        yield cluster.home, ()
-        return
+    """Yield the home as the server's account can reach it, and the descriptors to hand over.
+
+    Raises:
+        ConfigError: this account may not open enough files.
+    """
+    _allow_open_files()
     first = os.open(cluster.home, os.O_RDONLY | os.O_DIRECTORY)
     handle = fcntl.fcntl(first, fcntl.F_DUPFD_CLOEXEC, HANDLE)
     os.close(first)
@@ -126,15 +174,9 @@ def initialize(cluster: Cluster, secrets: StackSecrets) -> bool:
     if cluster.is_initialized:
         return False
     making, password = cluster.home / "making", cluster.home / "password"
-    cluster.home.mkdir(parents=True, exist_ok=True)
+    own_folder(cluster)
     shutil.rmtree(making, ignore_errors=True)
-    password.unlink(missing_ok=True)
-    password.touch(mode=0o600)
-    password.write_text(secrets.postgres_superuser)
-    if cluster.account:
-        shutil.chown(cluster.home, cluster.account, cluster.account)
-        shutil.chown(password, cluster.account, cluster.account)
-    cluster.home.chmod(0o700)
+    write_private(cluster, password, secrets.postgres_superuser)
     try:
         with opened(cluster) as (home, handles):
             _run_initdb(cluster, home, handles)
@@ -146,9 +188,34 @@ def initialize(cluster: Cluster, secrets: StackSecrets) -> bool:
     return True
 
 
-def server(cluster: Cluster, *, home: Path, port: int) -> Service:
-    """Return the server as a service; `home` as `opened` gave it."""
-    options = [f"{key}={value}" for key, value in (SETTINGS | {"port": str(port)}).items()]
+def write_access_rules(cluster: Cluster) -> None:
+    """Say who may connect, beside the data and not in it: so it never comes from a backup."""
+    own_folder(cluster)
+    owner = cluster.account or pwd.getpwuid(os.geteuid()).pw_name
+    accounts = dict.fromkeys((owner, pwd.getpwuid(os.geteuid()).pw_name))
+    owners = "".join(f'owner "{account}" {SUPERUSER}\n' for account in accounts)
+    write_private(cluster, cluster.home / "pg_hba.conf", ACCESS)
+    write_private(cluster, cluster.home / "pg_ident.conf", owners)
+
+
+def server(
+    cluster: Cluster, *, home: Path, port: int, archive_command: str | None = None
+) -> Service:
+    """Return the server as a service; `home` as `opened` gave it. Without a command: no archive."""
+    archiving = {"archive_mode": "off"}
+    if archive_command:
+        archiving = ARCHIVING | {"archive_command": archive_command}
+    settings = (
+        SETTINGS
+        | archiving
+        | {
+            "port": str(port),
+            "unix_socket_directories": str(home),
+            "hba_file": str(home / "pg_hba.conf"),
+            "ident_file": str(home / "pg_ident.conf"),
+        }
+    )
+    options = [f"{key}={value}" for key, value in settings.items()]
     flags = [part for option in options for part in ("-c", option)]
     command = [str(cluster.programs / "postgres"), "-D", str(home / "data"), *flags]
     return Service(
@@ -167,62 +234,46 @@ def become(account: str | None) -> list[str]:
     return ["setpriv", f"--reuid={account}", f"--regid={account}", "--init-groups", "--"]
 
 
-def why_not_ready(*, port: int, password: str) -> str | None:
-    """Return why the server can't be used yet; none when it answers."""
-    try:
-        with closing(_connect(port=port, password=password)):
-            return None
-    except psycopg2.Error as error:
-        return str(error).strip().splitlines()[0]
+def _port_of(settings: Settings) -> int:
+    ports = read_ports(settings.run / "ports.json", Ports)
+    if ports is None:
+        raise RefusedError(f"the stack of {settings.home} was never up: run `make up`")
+    return ports.postgres
 
 
-def create_databases(*, port: int, secrets: StackSecrets) -> None:
-    """Make the role and the databases that are missing. The password never enters a log."""
-    with closing(_connect(port=port, password=secrets.postgres_superuser)) as connection:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            role = sql.Identifier(ROLE)
-            cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [ROLE])
-            verb = sql.SQL("ALTER ROLE" if cursor.fetchone() else "CREATE ROLE")
-            hashed = encrypt_password(
-                secrets.postgres, ROLE, scope=connection, algorithm="scram-sha-256"
-            )
-            cursor.execute(
-                sql.SQL("{} {} LOGIN PASSWORD {}").format(verb, role, sql.Literal(hashed))
-            )
-            cursor.execute("SELECT datname FROM pg_database")
-            there = {name for (name,) in cursor.fetchall()}
-            for name in DATABASES:
-                if name not in there:
-                    statement = "CREATE DATABASE {} OWNER {}"
-                    cursor.execute(sql.SQL(statement).format(sql.Identifier(name), role))
+def _url(name: str, *, port: int, user: str, password: str) -> str:
+    return f"postgresql+psycopg2://{user}:{quote(password, safe='')}@{LOOPBACK}:{port}/{name}"
 
 
-def schema_version(database: str, *, port: int, password: str) -> str | None:
-    """Return the Alembic revisions a database is at; none: it has no schema yet."""
-    with (
-        closing(_connect(port=port, password=password, user=ROLE, database=database)) as connection,
-        connection.cursor() as cursor,
-    ):
-        cursor.execute("SELECT to_regclass('alembic_version')")
-        if cursor.fetchone()[0] is None:
-            return None
-        cursor.execute("SELECT version_num FROM alembic_version ORDER BY 1")
-        return ",".join(row[0] for row in cursor.fetchall()) or None
+def _allow_open_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard <= HANDLE:
+        raise ConfigError(f"`ulimit -Hn` is {hard}, so a server can't be started; {OPEN_FILES} do")
+    if soft != resource.RLIM_INFINITY and soft <= HANDLE:
+        most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-def _connect(
-    *, port: int, password: str, user: str = SUPERUSER, database: str = "postgres"
-) -> psycopg2.extensions.connection:
-    return psycopg2.connect(
-        host=LOOPBACK,
-        port=port,
-        user=user,
-        password=password,
-        dbname=database,
-        connect_timeout=5,
-        application_name="greenlight stack",
-    )
+def own_folder(cluster: Cluster) -> None:
+    """Make the cluster's home unless it is there, for its account alone."""
+    cluster.home.mkdir(parents=True, exist_ok=True)
+    if cluster.account:
+        shutil.chown(cluster.home, cluster.account, cluster.account)
+    cluster.home.chmod(0o700)
+
+
+def write_private(cluster: Cluster, path: Path, text: str) -> None:
+    """Write a file that the server's account reads and nobody else."""
+    write_atomically(path, text.encode(), mode=0o600)
+    give(cluster, path)
+
+
+def give(cluster: Cluster, path: Path) -> None:
+    """Make the server's account the owner of a file or a folder."""
+    if cluster.account:
+        owner = pwd.getpwnam(cluster.account)
+        # the account could have put a link there meanwhile, to a file that is none of its business
+        os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
 
 
 def _run_initdb(cluster: Cluster, home: Path, handles: Sequence[int]) -> None:
@@ -233,6 +284,7 @@ def _run_initdb(cluster: Cluster, home: Path, handles: Sequence[int]) -> None:
         f"--pwfile={home / 'password'}",
         f"--username={SUPERUSER}",
         "--auth=scram-sha-256",
+        "--data-checksums",
         "--encoding=UTF8",
         "--locale=C.UTF-8",
     ]

@@ -5,12 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from greenlight.adapters.stack import airflow, mlflow_server, postgres
-from greenlight.adapters.stack.secrets import StackSecrets
+from greenlight.adapters.stack import (
+    airflow,
+    mlflow_server,
+    object_store,
+    postgres,
+    postgres_databases,
+)
 from greenlight.adapters.stack.services import PORT_OF, ServiceName
+from greenlight.adapters.stack.stores import STORES, embedded_stores, s3_of
 from greenlight.adapters.stack.supervisor import Supervisor
 from greenlight.core.errors import ProcessDiedError, UnavailableError
-from greenlight.core.settings import Ports
+from greenlight.core.settings import Ports, Settings
 
 POLL_S = 0.25
 
@@ -21,9 +27,9 @@ Report = Callable[[str, str], None]
 class Readiness:
     """Asks the services of one stack how they are."""
 
-    def __init__(self, supervisor: Supervisor, *, secrets: StackSecrets, ports: Ports) -> None:
+    def __init__(self, supervisor: Supervisor, *, settings: Settings, ports: Ports) -> None:
         self.supervisor = supervisor
-        self.secrets = secrets
+        self.settings = settings
         self.ports = ports
 
     def why_not_healthy(self, name: ServiceName) -> str | None:
@@ -63,9 +69,12 @@ class Readiness:
                 time.sleep(POLL_S)
 
     def _ask(self, name: ServiceName) -> str | None:
+        if name in STORES:
+            region = embedded_stores(self.settings)[name]
+            return object_store.why_not_ready(s3_of(self.settings, region))
         if name is ServiceName.POSTGRES:
-            password = self.secrets.postgres_superuser
-            return postgres.why_not_ready(port=self.ports.postgres, password=password)
+            home = postgres.home_in(self.settings)
+            return postgres_databases.why_not_ready(home, port=self.ports.postgres)
         if name is ServiceName.MLFLOW:
             return mlflow_server.why_not_ready(self.ports)
         if name is ServiceName.API_SERVER:

@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from greenlight.core.files import write_atomically
 
 ADMIN = "admin"
 MINIMUM_LENGTH = 16
+BACKUP_SECRETS = ("backup_pgbackrest", "backup_restic", "backup_signing")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,15 @@ class StackSecrets:
     postgres_superuser: str = field(repr=False)
     postgres: str = field(repr=False)
     """The password of the database role the services use."""
+    backup_pgbackrest: str = field(repr=False)
+    """Encrypts the copies of the databases."""
+    backup_restic: str = field(repr=False)
+    """Encrypts the copies of the files."""
+    backup_signing: str = field(repr=False)
+    """Signs the manifests of backup sets."""
+    store_access_key: str = field(repr=False)
+    store_secret_key: str = field(repr=False)
+    """What the embedded stores know their only user by."""
 
 
 MAKERS: dict[str, Callable[[], str]] = {
@@ -42,23 +52,30 @@ MAKERS: dict[str, Callable[[], str]] = {
     "airflow_admin": lambda: secrets.token_urlsafe(18),
     "postgres_superuser": lambda: secrets.token_urlsafe(32),
     "postgres": lambda: secrets.token_urlsafe(32),
+    "backup_pgbackrest": lambda: secrets.token_urlsafe(48),
+    "backup_restic": lambda: secrets.token_urlsafe(48),
+    "backup_signing": lambda: secrets.token_urlsafe(48),
+    "store_access_key": lambda: secrets.token_hex(10),
+    "store_secret_key": lambda: secrets.token_urlsafe(32),
 }
 
 
-def load_or_create_secrets(folder: Path, *, must_exist: Collection[str] = ()) -> StackSecrets:
+def load_or_create_secrets(
+    folder: Path, *, must_exist: Mapping[str, Path] | None = None
+) -> StackSecrets:
     """Read the secrets, making those that don't exist yet.
 
-    `must_exist` names secrets that something on disk already depends on.
+    `must_exist` names secrets, each with a folder that can't be read without it.
 
     Raises:
         ConfigError: a file can be read by others, holds too little to be a secret, or is gone
             although something depends on it.
     """
-    for name in must_exist:
+    for name, dependent in (must_exist or {}).items():
         if not (folder / name).exists():
             raise ConfigError(
-                f"the secret {folder / name} is gone, and the databases can't be opened without "
-                f"it; put it back, or move the folder postgres away to start with empty ones"
+                f"the secret {folder / name} is gone, and what {dependent} holds can't be read "
+                f"without it; put it back, or move that folder away to start with an empty one"
             )
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)

@@ -14,6 +14,8 @@ from greenlight.core.digest import digest_json
 class ServiceName(StrEnum):
     """One process group each; also the name of its log and of its pid file."""
 
+    STORE_A = "store-a"
+    STORE_B = "store-b"
     POSTGRES = "postgres"
     MLFLOW = "mlflow"
     API_SERVER = "airflow-api-server"
@@ -26,12 +28,16 @@ STOP_ORDER: tuple[tuple[ServiceName, ...], ...] = (
     (ServiceName.SCHEDULER, ServiceName.DAG_PROCESSOR, ServiceName.TRIGGERER),
     (ServiceName.API_SERVER, ServiceName.MLFLOW),
     (ServiceName.POSTGRES,),
+    (ServiceName.STORE_A, ServiceName.STORE_B),
 )
 """A stage ends before the next is told to: a task that is stopped still reports its state to the
-API server, and everybody may still finish a transaction."""
+API server, everybody may still finish a transaction, and PostgreSQL sends the last of its log to
+the stores."""
 
 
 PORT_OF = {
+    ServiceName.STORE_A: "store_a",
+    ServiceName.STORE_B: "store_b",
     ServiceName.POSTGRES: "postgres",
     ServiceName.MLFLOW: "mlflow",
     ServiceName.API_SERVER: "airflow",
@@ -61,6 +67,10 @@ class Farewell:
 
 
 FAREWELLS = {
+    # SeaweedFS waits 15 s for its own subscriptions to end. What it has acknowledged is with the
+    # kernel already, so a kill loses nothing (tests/integration/stack/test_object_stores.py)
+    ServiceName.STORE_A: Farewell(number=signal.SIGKILL),
+    ServiceName.STORE_B: Farewell(number=signal.SIGKILL),
     # SIGINT is PostgreSQL's fast shutdown; SIGTERM would wait for every client to leave
     ServiceName.POSTGRES: Farewell(number=signal.SIGINT, audience=Audience.LEADER),
     # A worker of the LocalExecutor that dies waiting for work takes the lock of the queue with it,

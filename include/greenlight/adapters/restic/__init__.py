@@ -1,0 +1,1 @@
+"""restic: deduplicated, encrypted snapshots of files in a bucket."""
