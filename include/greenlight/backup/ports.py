@@ -108,11 +108,13 @@ class FileBackups(Protocol):
     def listing(self, region: str, snapshot: str) -> Mapping[str, int]:
         """Return the sizes of the files of a snapshot by path relative to the root."""
 
-    def restore(self, region: str, snapshot: str, *, to: Path) -> None:
+    def restore(self, region: str, snapshot: str, *, to: Path, folder: str | None = None) -> None:
         """Write the files of a snapshot under `to` as they were under the root.
 
+        `folder`: only what is in it, relative to the root.
+
         Raises:
-            InputError: the snapshot or its data is damaged or missing.
+            InputError: the snapshot, its data or the folder is damaged or missing.
         """
 
     def forget(self, region: str, snapshots: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ was registered by then.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from greenlight.backup.inventory import Inventory, StoredSet
 from greenlight.backup.ports import DatabaseCopy, Snapshot
 from greenlight.core.errors import RefusedError
 
+DATABASES = "postgres"
+"""The part of a home with its databases."""
 RESOLUTION = timedelta(seconds=1)
 """pgBackRest tells the end of a copy in whole seconds, rounded down."""
 
@@ -28,6 +30,7 @@ class Target:
     `holds`: names of what is in it; empty when it is empty or absent. `free_bytes`: on its disk;
     none: unknown. `home`: what is backed up and may be live; none: there is none on this machine.
     `over_live` and `typed_name` are what a person must give to replace the home itself.
+    `databases_only`: its files are whole and stay as they are.
     """
 
     path: Path
@@ -36,6 +39,7 @@ class Target:
     home: Path | None = None
     over_live: bool = False
     typed_name: str | None = None
+    databases_only: bool = False
 
     @property
     def is_home(self) -> bool:
@@ -72,41 +76,58 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """What a restore takes. `at`: the last instant that counts.
+    """What a restore takes. `at`: the last instant that counts; none: as far as the log goes.
 
-    `databases` and `files` are often of different sets. `set_aside`: where the live home goes
-    before it is replaced; none: nothing is replaced.
+    `databases` and `files` are often of different sets. `set_aside`: where the live home, or its
+    databases, go before they are replaced; none: nothing is replaced.
     """
 
     region: str
-    at: datetime
+    at: datetime | None
     databases: Source
     files: Source
     to: Path
     set_aside: Path | None
+    databases_only: bool
 
     @property
     def bytes(self) -> int:
         """What the restored home takes on disk, without the log that is replayed."""
-        return self.databases.copy.database_bytes + self.files.snapshot.bytes
+        files = 0 if self.databases_only else self.files.snapshot.bytes
+        return self.databases.copy.database_bytes + files
+
+    @property
+    def sets(self) -> tuple[StoredSet, ...]:
+        """The sets that something is taken from."""
+        taken = [self.databases] if self.databases_only else [self.databases, self.files]
+        return tuple(dict.fromkeys(source.stored for source in taken))
 
     def steps(self) -> tuple[str, ...]:
         """Return what is done, as lines a person can read."""
         copy, snapshot = self.databases.copy, self.files.snapshot
-        sets = " and ".join(dict.fromkeys((self.databases.id, self.files.id)))
+        sets = " and ".join(stored.id for stored in self.sets)
+        log = "replay the log as far as it goes, once all of it has been read"
+        if self.at is not None:
+            log = f"replay the log up to {_text(self.at)}; nothing committed later is there"
         lines = [
             f"read the manifests of {sets} in region {self.region}, and check their signatures",
             f"restore database copy {copy.label} ({copy.kind}, ended {_text(copy.ended_at)}) "
             f"{'under' if self.set_aside is None else 'beside'} {self.to}",
-            f"replay the log up to {_text(self.at)}; nothing committed later is there",
-            f"restore {snapshot.files:,} files of snapshot {snapshot.id}, as they were at "
-            f"{_text(snapshot.at)}",
-            "compare the registry with the files, both ways",
+            log,
         ]
+        if self.databases_only:
+            lines.append("compare the registry with the files that are there, which stay")
+        else:
+            lines += [
+                f"restore {snapshot.files:,} files of snapshot {snapshot.id}, as they were at "
+                f"{_text(snapshot.at)}",
+                "compare the registry with the files, both ways",
+            ]
         if self.set_aside is not None:
+            replaced = "its databases" if self.databases_only else "that"
             lines.append(
-                f"stop all that runs in {self.to}, move that to {self.set_aside}, and put what was "
-                "restored in its place"
+                f"stop all that runs in {self.to}, move {replaced} to {self.set_aside}, and put "
+                "what was restored in its place"
             )
         return tuple(lines)
 
@@ -152,12 +173,14 @@ def plan_restore(
     target: Target,
     now: datetime,
     archived_until: datetime | None,
+    to_end: bool = False,
 ) -> RestorePlan:
     """Decide what a restore to an instant takes; nothing is touched.
 
-    `at`: none means the newest restore point. `archived_until`: how far the log is known to have
-    arrived; none when nobody can say, as when the database is gone. Then the newest point counts,
-    because a set exists only once the log up to its point has arrived.
+    `at`: none means the newest restore point, or with `to_end` as far as the log goes.
+    `archived_until`: how far the log is known to have arrived; none when nobody can say, as when
+    the database is gone. Then the newest point counts, because a set exists only once the log up to
+    its point has arrived.
 
     Every reason to refuse is found, not only the first.
     """
@@ -167,15 +190,17 @@ def plan_restore(
         refusals.append(_nothing_there(inventory))
         return _plan(inventory, target, None, (), refusals)
     newest = usable[-1].point_at
-    instant = at or newest
+    instant = at or (max(now, newest) if to_end else newest)
     if at is not None:
         refusals += _refuse_instant(at, usable, inventory, now, archived_until)
     chosen = _choose(instant, usable, target=target, region=inventory.region, now=now)
     if chosen is None:
         return _plan(inventory, target, None, (), refusals)
+    if to_end and at is None:
+        chosen = replace(chosen, at=None)
     refusals += _refuse_size(chosen, target)
     warnings = [*_warn_sets(chosen, inventory), *_warn_files(chosen)]
-    if archived_until is None and instant > newest:
+    if archived_until is None and chosen.at is not None and chosen.at > newest:
         warnings.append(
             f"nobody can say how far the log reaches; it is sure to reach {_text(newest)}, and the "
             f"restore fails when it ends before {_text(instant)}"
@@ -215,14 +240,16 @@ def _choose(
     before = [source for source in usable if at >= source.reaches_from]
     if not before:
         return None
-    aside = f"{target.path.name}.before-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+    replaced = target.path / DATABASES if target.databases_only else target.path
+    aside = replaced.with_name(f"{replaced.name}.before-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}")
     return Chosen(
         region=region,
         at=at,
         databases=max(before, key=lambda source: source.copy.ended_at),
         files=next((source for source in usable if source.point_at >= at), usable[-1]),
         to=target.path,
-        set_aside=target.path.with_name(aside) if target.is_home else None,
+        set_aside=aside if target.is_home else None,
+        databases_only=target.databases_only,
     )
 
 
@@ -278,13 +305,14 @@ def _refuse_instant(
 
 
 def _warn_sets(chosen: Chosen, inventory: Inventory) -> Iterable[str]:
-    taken = tuple(dict.fromkeys((chosen.databases.stored, chosen.files.stored)))
-    for stored in taken:
+    for stored in chosen.sets:
         if stored.is_damaged:
             yield f"set {stored.id} failed its last check, and no better one is there"
         elif not stored.is_verified:
             yield f"set {stored.id} is not verified in region {chosen.region}"
-    skipped = [stored.id for stored in inventory.sets if stored.is_damaged and stored not in taken]
+    skipped = [
+        stored.id for stored in inventory.sets if stored.is_damaged and stored not in chosen.sets
+    ]
     if skipped:
         yield f"damaged sets are not used: {', '.join(skipped)}"
     if inventory.unreadable:
@@ -292,10 +320,13 @@ def _warn_sets(chosen: Chosen, inventory: Inventory) -> Iterable[str]:
 
 
 def _warn_files(chosen: Chosen) -> Iterable[str]:
+    if chosen.databases_only:
+        return
     files, databases = chosen.files, chosen.databases
-    if files.point_at < chosen.at:
+    if chosen.at is None or files.point_at < chosen.at:
+        wanted = _text(chosen.at) if chosen.at else "the end of the log"
         yield (
-            f"no set is of {_text(chosen.at)} or later: files of versions registered after "
+            f"no set is of {wanted} or later: files of versions registered after "
             f"{_text(files.point_at)} are missing, and configuration is as it was then"
         )
         return

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from greenlight.entrypoints.restore import Restores
 
 app = typer.Typer(
-    help="Point-in-time restores into a named target: plan, run, drill, drills.",
+    help="Point-in-time restores into a named target: plan, run, databases, model, drill, drills.",
     no_args_is_help=True,
 )
 
@@ -27,9 +27,12 @@ To = Annotated[Path, typer.Option(help="A new folder; it becomes a home.", show_
 At = Annotated[
     str | None,
     typer.Option(
-        metavar="TIME", help="ISO 8601, UTC unless it says otherwise; the newest restore point."
+        metavar="TIME",
+        help="ISO 8601, UTC unless it says otherwise, or `latest`: as far as the log goes; the "
+        "newest restore point.",
     ),
 ]
+LATEST = "latest"
 RegionName = Annotated[str, typer.Option("--region", help="Restore from this one; the first.")]
 OverLive = Annotated[
     bool, typer.Option("--over-live", help="Replace the live home; what is there is moved aside.")
@@ -73,6 +76,51 @@ def run(
         raise typer.Exit(1 if found.refusals else 0)
     home = restores.run(found, say=_say)
     _say(f"restored; start it with: GREENLIGHT_HOME='{home}' make up")
+
+
+@app.command()
+def databases(
+    at: Annotated[
+        str | None, typer.Option(metavar="TIME", help="As in `run`; as far as the log goes.")
+    ] = None,
+    region: RegionName = "",
+    *,
+    over_live: OverLive = False,
+    name: Name = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
+) -> None:
+    """Replace the live home's databases alone, as far as the log goes; its files stay."""
+    from greenlight.entrypoints.backup_tools import open_tools
+    from greenlight.entrypoints.restored_databases import plan_databases, restore_databases
+
+    tools = open_tools()
+    found = plan_databases(
+        tools,
+        region or next(iter(tools.stores)),
+        at=parse_time(at),
+        over_live=over_live,
+        typed_name=name,
+    )
+    _print_plan(found)
+    if dry_run:
+        raise typer.Exit(1 if found.refusals else 0)
+    restore_databases(tools, found, say=_say)
+    _say("start it with: make up")
+
+
+@app.command()
+def model(
+    name: Annotated[str, typer.Argument(metavar="MODEL", help="The registered model.")],
+    version: Annotated[int, typer.Argument(min=1, help="The version.")],
+    *,
+    region: Annotated[str | None, typer.Option(help="From this one; any that has them.")] = None,
+) -> None:
+    """Bring the lost or damaged files of one registered version back to their place."""
+    from greenlight.entrypoints.backup_tools import open_tools
+    from greenlight.entrypoints.restored_model import restore_model
+
+    folder = restore_model(open_tools(), name, version, region=region, say=_say)
+    _say(f"the files of {name} version {version} are in {folder} again")
 
 
 @app.command()
@@ -120,12 +168,12 @@ def drills(*, as_json: AsJson = False) -> None:
 
 
 def parse_time(text: str | None) -> datetime | None:
-    """Return an aware time; one without a zone is UTC.
+    """Return an aware time; one without a zone is UTC. None: no time was given, or the latest.
 
     Raises:
         InputError: it is no time.
     """
-    if text is None:
+    if text is None or text == LATEST:
         return None
     try:
         at = datetime.fromisoformat(text)
@@ -151,6 +199,7 @@ def _plan(
         region or restores.regions[0],
         to=to,
         at=parse_time(at),
+        to_end=at == LATEST,
         over_live=over_live,
         typed_name=name,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,10 +11,11 @@ import typer
 from rich.table import Table
 
 from greenlight.cli.console import console
+from greenlight.core.errors import InputError
 from greenlight.entrypoints import stack
 
 if TYPE_CHECKING:
-    from greenlight.adapters.stack.services import StackAddresses
+    from greenlight.adapters.stack.services import ServiceName, StackAddresses
 
 app = typer.Typer(
     help="The embedded stack: PostgreSQL, MLflow, Airflow, S3 stores.", no_args_is_help=True
@@ -24,13 +25,22 @@ STYLES = {"running": "green", "unhealthy": "yellow", "stopped": "red"}
 
 
 @app.command()
-def up() -> None:
-    """Start what is missing and wait until everything is healthy."""
+def up(
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="This service alone; may be said again. A look before Airflow begins."),
+    ] = None,
+) -> None:
+    """Start what is missing and wait until it is healthy."""
     begin = time.monotonic()
-    found = stack.up(report=_report)
+    found = stack.up(report=_report, only=_services(only) if only else None)
+    took = f"Up in {time.monotonic() - begin:.0f} s."
+    if only:
+        console.print(took)
+        return
     console.print(address_table(found))
     console.print(
-        f"Up in {time.monotonic() - begin:.0f} s. The password: "
+        f"{took} The password: "
         f"[bold]greenlight stack password[/], or read {found.airflow_password_file}",
         soft_wrap=True,
     )
@@ -91,6 +101,15 @@ def address_table(found: StackAddresses) -> Table:
     table.add_row("MLflow", found.mlflow_url)
     table.add_row("log-in", found.airflow_user)
     return table
+
+
+def _services(names: Sequence[str]) -> list[ServiceName]:
+    from greenlight.adapters.stack.services import ServiceName
+
+    known = [str(name) for name in ServiceName]
+    if wrong := [name for name in names if name not in known]:
+        raise InputError(f"no service is called {wrong[0]!r}; there are {', '.join(known)}")
+    return [ServiceName(name) for name in names]
 
 
 def _report(step: str, what: str) -> None:

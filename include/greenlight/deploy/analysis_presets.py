@@ -11,7 +11,7 @@ from greenlight.core.types import JsonDict
 STANDARD: JsonDict = {
     "interval_s": 1.0,
     "step_min_s": 60.0,
-    "extension_s": 30.0,
+    "extension_s": 60.0,
     "max_extensions": 4,
     "confidence": 0.95,
     "times_up_to_share": 50.0,

@@ -106,7 +106,7 @@ class Plan:
     def steps(self) -> tuple[str, ...]:
         """Return the plan as lines a person can read."""
         rollout = self.rollout
-        new, old = rollout.colour, rollout.colour.other
+        old = rollout.colour.other
         version = f"version {rollout.version} ({short(rollout.digest)})"
         lines = []
         if self.takes_over:
@@ -117,30 +117,47 @@ class Plan:
                 f"give up version {rollout.previous_version}, of which no engine answers: stop "
                 f"what is left of {old}"
             )
-        started = "" if self.host_by_host else f", start it as {new}, wait until it is ready"
-        lines += [f"on host {host}: copy and verify {version}{started}" for host in self.hosts]
-        if not self.host_by_host:
-            lines.append(f"ask {new} golden prompts on every host, then warm it up")
-        if rollout.is_first:
-            lines.append(f"send everything to {new}; nothing was live, so nothing is compared")
-        elif rollout.replaces_dead:
-            lines.append(
+        lines += (
+            self._hosts_exchanged(version) if self.host_by_host else self._shares_moved(version)
+        )
+        lines.append(f"point alias champion at {version}")
+        if not (rollout.is_alone or self.host_by_host):
+            lines.append(f"drain {old} until its streams end, and stop it")
+        return tuple(lines)
+
+    def _shares_moved(self, version: str) -> Iterator[str]:
+        new, old = self.rollout.colour, self.rollout.colour.other
+        for host in self.hosts:
+            yield (
+                f"on host {host}: copy and verify {version}, start it as {new}, wait until it is "
+                "ready"
+            )
+        yield f"ask {new} golden prompts on every host, then warm it up"
+        if self.rollout.is_first:
+            yield f"send everything to {new}; nothing was live, so nothing is compared"
+        elif self.rollout.replaces_dead:
+            yield (
                 f"send everything to {new}; {old} is dead, so nothing is compared, and going back "
                 "means that nobody serves"
             )
-        elif self.host_by_host:
-            lines += _rolling(self.hosts, new=new, old=old)
         else:
-            lines += [
-                f"send {share} % to {new}, and compare it with {old}" for share in self.shares
-            ]
-        both = not rollout.is_alone and not self.host_by_host
-        if both:
-            lines.append(f"keep {old} warm for {self.bake_s:g} s, comparing")
-        lines.append(f"point alias champion at {version}")
-        if both:
-            lines.append(f"drain {old} until its streams end, and stop it")
-        return tuple(lines)
+            for share in self.shares:
+                yield f"send {share} % to {new}, and compare it with {old}"
+            yield f"keep {old} warm for {self.bake_s:g} s, comparing"
+
+    def _hosts_exchanged(self, version: str) -> Iterator[str]:
+        new, old = self.rollout.colour, self.rollout.colour.other
+        for host in self.hosts:
+            yield f"on host {host}: copy and verify {version}"
+        for host in self.hosts:
+            yield (
+                f"on host {host}: drain and stop {old}, start {new}, ask it golden prompts, warm "
+                "it up, send it the host's traffic"
+            )
+            if host != self.hosts[-1]:
+                yield f"compare {new} with {old} on the hosts that still have it"
+            else:
+                yield f"judge {new} alone: no host has {old} any more"
 
     def to_json(self) -> JsonDict:
         """Return plain JSON: the rollout, its steps, and why it is refused."""
@@ -274,13 +291,3 @@ def _about_hosts(
         yield small + ("" if rolling or alone else "; choose the strategy rolling")
     if rolling and len(fleet.hosts) < 2:
         yield "rolling needs two hosts at least, or nobody would serve meanwhile"
-
-
-def _rolling(hosts: Sequence[str], *, new: Colour, old: Colour) -> Iterator[str]:
-    for number, host in enumerate(hosts, start=1):
-        against = f"compare {new} with {old} on the others"
-        yield (
-            f"on host {host}: drain and stop {old}, start {new}, ask it golden prompts, warm it "
-            f"up, send it the host's traffic; "
-            f"{against if number < len(hosts) else f'judge {new} alone: no host has {old} any more'}"
-        )

@@ -31,9 +31,9 @@ class Strategy(StrEnum):
 class LoadSettings(Value):
     """The seeded load of golden prompts that both colours get at the same time.
 
-    `rate`: requests a second and colour. `stream_share`: the part asked as a stream; only streams
-    have a first token. `timeout_s`: a request that takes longer has failed. Arrivals
-    are random (Poisson) and do not wait for answers.
+    `rate`: requests a second and colour; with `rolling` of the one that has fewer hosts.
+    `stream_share`: the part asked as a stream; only streams have a first token. `timeout_s`: a
+    request that takes longer has failed. Arrivals are random (Poisson) and do not wait for answers.
     """
 
     rate: Annotated[float, Field(gt=0, le=1000)] = 20.0

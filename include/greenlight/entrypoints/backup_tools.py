@@ -16,12 +16,13 @@ from greenlight.backup.backup_file import BackupFile, load_backup_file
 from greenlight.backup.ports import BackupHistory, DatabaseBackups, Databases, FileBackups, SetStore
 from greenlight.backup.sets import Recorded
 from greenlight.core.clock import Clock, SystemClock
-from greenlight.core.errors import ConfigError, InputError, ProcessDiedError, ResourceError
+from greenlight.core.errors import ConfigError, GreenlightError
 from greenlight.core.settings import Settings, load_settings
 from greenlight.registry.tags import Alias
 
 if TYPE_CHECKING:
     from greenlight.deploy.ports import LeaseStore
+    from greenlight.registry.ports import ModelRegistry, RegisteredVersion
 
 log = logging.getLogger(__name__)
 
@@ -118,29 +119,35 @@ def record_champion(settings: Settings) -> Recorded | None:
     """Let the champion say something, to be compared with after a restore.
 
     The champion of the first model that has one counts, else its candidate. None: there is no such
-    version, or nothing here can ask it, which costs a drill its last rungs and no backup.
+    version, or something keeps it from being asked, such as MLflow being down: that costs a drill
+    its last rungs, and no backup.
     """
     from greenlight.entrypoints import recorded_tokens
     from greenlight.entrypoints.models import fetch_version, open_registry
 
-    registry = open_registry(settings)
+    try:
+        registry = open_registry(settings)
+        found = _champion(registry)
+        if found is None:
+            return None
+        folder, _ = fetch_version(settings, found, registry=registry)
+        return recorded_tokens.record(
+            settings,
+            model=found.model,
+            version=found.version,
+            digest=found.digest,
+            folder=folder,
+        )
+    except GreenlightError as error:
+        log.error("what the champion says is not recorded: %s", error)
+        return None
+
+
+def _champion(registry: ModelRegistry) -> RegisteredVersion | None:
     for alias in (Alias.CHAMPION, Alias.CANDIDATE):
         for model in registry.models():
-            found = registry.find(model, tags={}, alias=alias)
-            if found is None:
-                continue
-            try:
-                folder, _ = fetch_version(settings, found, registry=registry)
-                return recorded_tokens.record(
-                    settings,
-                    model=found.model,
-                    version=found.version,
-                    digest=found.digest,
-                    folder=folder,
-                )
-            except (ConfigError, InputError, ResourceError, ProcessDiedError) as error:
-                log.error("what %s says is not recorded: %s", found.ref, error)
-                return None
+            if found := registry.find(model, tags={}, alias=alias):
+                return found
     return None
 
 

@@ -226,16 +226,18 @@ class Deploy:
             on_step(f"prepare {len(plan['others'])} more hosts side by side")
             with ThreadPoolExecutor(len(plan["others"])) as pool:
                 list(pool.map(lambda host: self.steps.prepare(rollout_id, host), plan["others"]))
-        on_step("smoke test and warm-up")
+        by_share = plan["moves"][0].isdigit()  # else by host, each of which is asked by itself
+        if by_share:
+            on_step("smoke test and warm-up")
         self.steps.smoke(rollout_id)
         for move in plan["moves"]:
-            on_step(f"move to {move}{' %' if move.isdigit() else ''}, and compare")
+            on_step(f"move to {move} %, and compare" if by_share else f"exchange host {move}")
             self.steps.move(rollout_id, move)
         replaces = plan["previous_version"] is not None and not plan.get("replaces_dead")
-        if replaces:
+        if replaces and by_share:
             on_step(f"bake for {plan['bake_s']:g} s, the old colour warm")
         self.steps.bake(rollout_id)
-        drains = "; the old colour drains" if replaces else ""
+        drains = "; the old colour drains" if replaces and by_share else ""
         on_step(f"version {plan['version']} becomes the champion{drains}")
         self.steps.promote(rollout_id)
         self.steps.retire(rollout_id)

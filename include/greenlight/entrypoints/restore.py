@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,22 +44,28 @@ class Restores:
         *,
         to: Path,
         at: datetime | None = None,
+        to_end: bool = False,
+        databases_only: bool = False,
         over_live: bool = False,
         typed_name: str | None = None,
     ) -> RestorePlan:
         """Decide what a restore takes, and whether it is refused; nothing is touched.
+
+        `at`: none means the newest restore point; with `to_end`, as far as the log goes.
 
         Raises:
             UnavailableError: the region does not answer.
         """
         tools = self._tools
         inventory = read_inventory(tools.store(region), tools.database_backups, tools.files)
+        target = _target(to, tools.home, over_live=over_live, typed_name=typed_name)
         return plan_restore(
             inventory,
             at=at,
-            target=_target(to, tools.home, over_live=over_live, typed_name=typed_name),
+            target=replace(target, databases_only=databases_only),
             now=tools.clock.now(),
             archived_until=self._archived_until(),
+            to_end=to_end,
         )
 
     def write(self, chosen: Chosen, *, to: Path, say: Say = log.info) -> None:
@@ -86,7 +93,7 @@ class Restores:
             GateError: the registry and the files do not agree.
         """
         chosen = plan.require_possible()
-        making = chosen.to if chosen.set_aside is None else _beside(chosen.to)
+        making = chosen.to if chosen.set_aside is None else beside(chosen.to)
         self.write(chosen, to=making, say=say)
         with RestoredHome(self._tools.settings, making) as home:
             say(home.start_databases())
@@ -96,6 +103,7 @@ class Restores:
                     f"{'; '.join(wrong[:5])}"
                 )
             say("every registered version has its files, and every file its run")
+            home.adopt()
         if chosen.set_aside is not None:
             self._replace(chosen, making)
             say(f"{chosen.to} is replaced; what was there is in {chosen.set_aside}")
@@ -145,5 +153,6 @@ def _target(to: Path, home: Path, *, over_live: bool, typed_name: str | None) ->
     )
 
 
-def _beside(home: Path) -> Path:
+def beside(home: Path) -> Path:
+    """Return where a home is made that replaces a live one."""
     return home.with_name(f".{home.name}.restoring")

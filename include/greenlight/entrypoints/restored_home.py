@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class RestoredHome:
-    """Runs PostgreSQL, then MLflow, on a restored home. Nothing of it archives.
+    """Runs PostgreSQL, then MLflow, on a restored home. Nothing of it archives until it is adopted.
 
     Leaving the block stops what runs. The home stays as it is then.
     """
@@ -131,6 +131,16 @@ class RestoredHome:
         registry = MlflowRegistry(self._addresses.mlflow_url)
         registry.download(recorded.model, version=recorded.version, target=folder)
         return folder
+
+    def adopt(self) -> None:
+        """Stop what runs, and let the home archive its log from its next start on.
+
+        Until then nothing of it reaches the regions of the home it comes from.
+        """
+        from greenlight.adapters.stack import archive
+
+        self.stop()
+        archive.adopt(self._settings)
 
     def stop(self) -> None:
         """Stop what runs; nothing does is fine."""

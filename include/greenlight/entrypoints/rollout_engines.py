@@ -125,6 +125,12 @@ def admit(hold: Hold, host: str, colour: Colour) -> None:
     hold.tools.router.shift(shares, fence=hold.fence, hosts=[host])
 
 
+def is_admitted(hold: Hold, host: str, colour: Colour) -> bool:
+    """Return whether the router is told to send a host's part to this colour of it."""
+    servers = hold.tools.router.state().of(colour)
+    return any(s.host == host and s.mode is ServerMode.READY and s.weight == 100 for s in servers)
+
+
 def _sessions(hold: Hold, colour: Colour, hosts: Sequence[str]) -> int:
     servers = hold.tools.router.state().of(colour)
     return sum(server.sessions for server in servers if server.host in hosts)

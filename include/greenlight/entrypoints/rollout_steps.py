@@ -291,6 +291,8 @@ class Steps:
             try:
                 if self._tools.hosts[host].status(hold.old).state is not EngineState.READY:
                     engines.exchange(hold, host, hold.old, model)
+                elif engines.is_admitted(hold, host, hold.old):
+                    continue
                 engines.admit(hold, host, hold.old)
             except (GateError, UnavailableError) as error:
                 log.error("rollout %s: %s is not back: %s", hold.rollout.id, host, error)

@@ -49,8 +49,7 @@ class Load:
         prompts = tools.models.golden(rollout.model, rollout.version) or DEFAULT_PROMPTS
         spread = settings.model_copy(update={"rate": rate_of_each(settings.rate, serving)})
         self._targets: Sequence[Target] = tuple(
-            replace(target, recorded=target.colour is hold.new)
-            for target in tools.targets(serving)
+            replace(target, recorded=target.colour is hold.new) for target in tools.targets(serving)
         )
         self._prober = tools.open_prober(prompts, spread)
         self._stop = threading.Event()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,18 +14,23 @@ from greenlight.core.settings import CONFIG_VARIABLE, Settings, load_settings
 if TYPE_CHECKING:
     from greenlight.adapters.stack.embedded import EmbeddedStack
     from greenlight.adapters.stack.readiness import Report
-    from greenlight.adapters.stack.services import ServiceStatus, StackAddresses
+    from greenlight.adapters.stack.services import ServiceName, ServiceStatus, StackAddresses
 
 
-def up(settings: Settings | None = None, *, report: Report) -> StackAddresses:
-    """Start what is missing, and return when everything is healthy.
+def up(
+    settings: Settings | None = None,
+    *,
+    report: Report,
+    only: Collection[ServiceName] | None = None,
+) -> StackAddresses:
+    """Start what is missing, and return when it is healthy. `only`: these services; all.
 
     Raises:
         ConfigError: something is not installed, a port is taken, a secret is bad.
         ProcessDiedError: a service ended while starting.
         UnavailableError: a service did not become healthy in time.
     """
-    return _stack(settings).up(report)
+    return _stack(settings).up(report, only=only)
 
 
 def down(settings: Settings | None = None, *, report: Report) -> None:

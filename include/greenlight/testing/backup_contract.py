@@ -174,6 +174,20 @@ class FileBackupsContract:
             assert (target / path).stat().st_mode == (home / path).stat().st_mode
         assert not (target / "secrets").exists()
 
+    def test_one_folder_comes_back_alone(self, files: FileBackups, tmp_path: Path) -> None:
+        """Whatever is in its name; one that the snapshot hasn't is no empty success."""
+        home = a_home(tmp_path)
+        for name in ("m [1]*", "m 1*"):
+            (home / "models" / name).mkdir()
+            (home / "models" / name / "weights").write_bytes(b"w")
+        made = files.back_up(REGION, root=home, paths=SAVED, mark="m")
+        target = tmp_path / "to"
+        files.restore(REGION, made.id, to=target, folder="models/m [1]*")
+        found = [path for path in target.rglob("*") if path.is_file()]
+        assert found == [target / "models/m [1]*/weights"]
+        with pytest.raises(InputError, match="models/m 2"):
+            files.restore(REGION, made.id, to=target, folder="models/m 2")
+
     def test_what_is_there_already_is_not_stored_again(
         self, files: FileBackups, tmp_path: Path
     ) -> None:

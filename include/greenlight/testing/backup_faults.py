@@ -153,8 +153,12 @@ MANIFEST, SNAPSHOT = "sets/*manifest.json", "restic/snapshots/"
 
 
 def damaged(name: str, objects: str, change: Callable[[bytes], bytes | None]) -> Fault:
-    """Return a fault in the region's objects, which reading the set back must notice."""
-    newest = objects in (MANIFEST, SNAPSHOT)
+    """Return a fault in the region's objects, which reading the set back must notice.
+
+    Of manifests, snapshots and log the newest is taken: what is older than the set may be damaged
+    without any harm to it.
+    """
+    newest = objects in (MANIFEST, SNAPSHOT, LOG)
     return Fault(name=name, plant=changed(objects, change, largest=not newest), notice=read_back)
 
 

@@ -109,12 +109,19 @@ class MemoryFileBackups:
         files = self._snapshot(region, snapshot).files
         return {path: len(content) for path, (content, _) in files.items()}
 
-    def restore(self, region: str, snapshot: str, *, to: Path) -> None:
-        """Write the files of a snapshot under `to`."""
+    def restore(self, region: str, snapshot: str, *, to: Path, folder: str | None = None) -> None:
+        """Write the files of a snapshot, or of one folder in it, under `to`."""
         kept = self._snapshot(region, snapshot)
         if findings := self.damage.get(region):
             raise InputError(f"region {region}: {'; '.join(findings)}")
-        for path, (content, mode) in kept.files.items():
+        wanted = {
+            path: file
+            for path, file in kept.files.items()
+            if folder is None or path.startswith(f"{folder}/")
+        }
+        if folder and not wanted:
+            raise InputError(f"region {region}: snapshot {snapshot} has no {folder}")
+        for path, (content, mode) in wanted.items():
             (to / path).parent.mkdir(parents=True, exist_ok=True)
             (to / path).write_bytes(content)
             (to / path).chmod(mode)

@@ -17,9 +17,11 @@ NOW = START + 3 * DAY + DAY / 2
 """Half a day after the last of four nights."""
 
 
-def plan(inventory=None, *, at=None, target=ELSEWHERE, now=NOW, archived_until=NOW):
+def plan(inventory=None, *, at=None, target=ELSEWHERE, now=NOW, archived_until=NOW, to_end=False):
     world = nights([PASS] * 4) if inventory is None else inventory
-    return plan_restore(world, at=at, target=target, now=now, archived_until=archived_until)
+    return plan_restore(
+        world, at=at, target=target, now=now, archived_until=archived_until, to_end=to_end
+    )
 
 
 def refused(**request):
@@ -47,6 +49,23 @@ def test_without_an_instant_the_newest_point_is_restored():
     found = plan()
     assert found.chosen.at == START + 3 * DAY
     assert sources(found) == (night(3), night(3))
+
+
+def test_as_far_as_the_log_goes_takes_the_newest_copy_and_says_which_files_may_be_missing():
+    found = plan(to_end=True, archived_until=None)
+    assert found.chosen.at is None
+    assert sources(found) == (night(3), night(3))
+    (warning,) = found.warnings
+    assert warning.startswith("no set is of the end of the log or later")
+    assert "replay the log as far as it goes" in "\n".join(found.lines())
+
+
+def test_an_instant_counts_before_the_end_of_the_log():
+    assert plan(at=START + DAY, to_end=True).chosen.at == START + DAY
+
+
+def test_a_clock_that_is_behind_the_newest_set_leaves_it_the_newest():
+    assert sources(plan(now=START, to_end=True)) == (night(3), night(3))
 
 
 def test_a_copy_that_had_not_ended_at_the_instant_is_not_used():
@@ -161,6 +180,26 @@ def test_with_flag_and_name_the_live_home_is_set_aside_not_deleted():
         f"stop all that runs in {HOME}, move that to {HOME}.before"
     )
     assert f"beside {HOME}" in chosen.steps()[1]
+
+
+def test_databases_alone_are_set_aside_and_the_files_are_neither_weighed_nor_restored():
+    target = Target(
+        path=HOME, home=HOME, over_live=True, typed_name=HOME.name, databases_only=True,
+        free_bytes=5_000,
+    )  # fmt: skip
+    found = plan(at=START + DAY + DAY / 2, target=target)
+    chosen = found.require_possible()
+    assert chosen.set_aside == HOME / "postgres.before-20260305T141407Z"
+    assert chosen.bytes == 5_000
+    assert [stored.id for stored in chosen.sets] == [night(1)]
+    text = "\n".join(found.lines())
+    assert "files of snapshot" not in text
+    assert f"move its databases to {chosen.set_aside}" in text
+
+
+def test_databases_alone_are_refused_over_the_live_home_without_the_flag():
+    target = Target(path=HOME, home=HOME, databases_only=True)
+    assert "is the live home" in refused(target=target)
 
 
 def test_the_flag_and_the_name_open_no_other_folder():

@@ -100,7 +100,7 @@ def test_a_colour_with_fewer_engines_owes_no_more_answers_than_they_were_asked_f
     blue, green, engines
 ):
     assert analysed(blue, green, engines=engines).verdict is Verdict.PASS
-    assert analysed(blue, green).verdict is Verdict.FAIL
+    assert analysed(blue, green).verdict is not Verdict.PASS
 
 
 def test_requests_only_blue_has_answered_count_as_slow_with_fewer_green_engines_too():

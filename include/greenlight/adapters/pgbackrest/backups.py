@@ -15,6 +15,7 @@ from greenlight.adapters.pgbackrest.config import FOLDER, PATH, STANZA, Reposito
 from greenlight.adapters.pgbackrest.failures import failure_of
 from greenlight.adapters.pgbackrest.info import ListedCopy, Listing, parse_info
 from greenlight.adapters.pgbackrest.program import Program
+from greenlight.adapters.pgbackrest.segments import holding, timeline
 from greenlight.adapters.stack import postgres
 from greenlight.backup.ports import DatabaseCopy
 from greenlight.backup.sets import BackupKind
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 ARCHIVE = "archive.conf"
 """The configuration with all regions, by which the server pushes its log."""
+POLL_S = 0.5
 WRITABLE = f"{PATH.strip('/')}/writable"
 """An object that is written to see whether the store takes anything."""
 
@@ -112,6 +114,31 @@ class PgBackRest:
         """Return the complete copies, oldest first. A region without a repository has none."""
         return tuple(found.copy for found in self._listing(self._reached(region)).copies)
 
+    def wait_log(self, region: str, lsn: str, *, at_most_s: float) -> None:
+        """Return when a region has the log up to `lsn`, whatever the other regions have.
+
+        Raises:
+            UnavailableError: it hasn't in time.
+            RefusedError: it has no copy, so its log is of no use.
+        """
+        repository = self._reached(region)
+        copies = self._listing(repository).copies
+        if not copies:
+            raise RefusedError(f"region {region} has no copy yet, so its log is of no use")
+        newest = copies[-1]
+        segment = holding(lsn, number=timeline(newest.last))
+        deadline = self._program.clock.monotonic() + at_most_s
+        while True:
+            archived = self._archived_log(repository, newest, log_file=segment[:16])
+            if segment in archived.segments:
+                return
+            if self._program.clock.monotonic() >= deadline:
+                raise UnavailableError(
+                    f"region {region}: the log up to {lsn} (segment {segment}) did not arrive in "
+                    f"{at_most_s:g} s"
+                )
+            self._program.sleep(POLL_S)
+
     def verify(self, region: str, label: str) -> tuple[str, ...]:
         """Return what is wrong with a copy, those it needs, and the log from it on to the newest.
 
@@ -157,7 +184,7 @@ class PgBackRest:
             )
         if at is None and (findings := self.verify(region, label)):
             raise InputError(f"region {region}: {'; '.join(findings)}")
-        self._write(repository, wanted, to=to, at=at, timeline=number)
+        self._write(repository, wanted, to=to, at=at, number=number)
 
     def expire(self, region: str, label: str) -> None:
         """Delete a copy, those that need it, and the log before the oldest full copy that stays.
@@ -182,7 +209,7 @@ class PgBackRest:
         *,
         to: Path,
         at: datetime | None,
-        timeline: int,
+        number: int,
     ) -> None:
         cluster = replace(self._program.cluster, home=to)
         postgres.own_folder(cluster)
@@ -191,7 +218,7 @@ class PgBackRest:
             to / postgres.RESTORED,
             {"region": repository.region, "copy": label, "at": at.isoformat() if at else None},
         )
-        arguments = [f"--set={label}", "--archive-mode=off", f"--target-timeline={timeline}"]
+        arguments = [f"--set={label}", "--archive-mode=off", f"--target-timeline={number}"]
         if at is not None:
             second = at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f+00")
             arguments += ["--type=time", f"--target={second}", "--target-action=promote"]
@@ -201,8 +228,10 @@ class PgBackRest:
             shutil.rmtree(to, ignore_errors=True)
             raise
 
-    def _archived_log(self, repository: Repository, wanted: ListedCopy) -> log_listing.ArchivedLog:
-        folder = f"archive/{STANZA}/{wanted.archive}"
+    def _archived_log(
+        self, repository: Repository, wanted: ListedCopy, *, log_file: str = ""
+    ) -> log_listing.ArchivedLog:
+        folder = f"archive/{STANZA}/{wanted.archive}/{log_file}".rstrip("/")
         output = self._program.run(repository, "repo-ls", folder, *log_listing.ARGUMENTS)
         return log_listing.parse_log_listing(output.answer)
 
@@ -210,7 +239,11 @@ class PgBackRest:
         output = self._program.run(repository, "info", "--output=json")
         listing = parse_info(output.answer)
         if listing.problem is not None:
-            raise failure_of(listing.problem, doing=f"region {repository.region}: copies")
+            raise failure_of(
+                listing.problem,
+                doing=f"region {repository.region}: copies",
+                passphrase=repository.passphrase_file,
+            )
         return listing
 
     def _writable(self, region: str) -> Repository:

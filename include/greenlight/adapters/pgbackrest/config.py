@@ -37,8 +37,8 @@ GLOBAL = {
 }
 PUSHING = {
     "archive-async": "y",
-    "archive-timeout": "60",
-    "io-timeout": "5",
+    "archive-timeout": "40",
+    "io-timeout": "3",
     "process-max": "2",
 }
 """A region that is away is asked for eight times `io-timeout` before the log goes to the others,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from greenlight.core.errors import (
     ConfigError,
@@ -38,36 +39,42 @@ _HTTP = re.compile(r"HTTP request failed with (\d{3})")
 _S3 = re.compile(r"<Code>(\w+)</Code>")
 
 
-def failure(code: int, said: str, *, doing: str) -> GreenlightError:
+def failure(code: int, said: str, *, doing: str, passphrase: Path) -> GreenlightError:
     """Return the error for a command that ended with `code` and wrote `said`.
 
-    `doing` is the message's first words, such as `region a: backup`.
+    `doing` is the message's first words, such as `region a: pgbackrest backup`; `passphrase` is
+    the file with the repository's.
     """
     first = _ERROR.search(said)
     if first:
         code = int(first[1]) if code == int(first[1]) or code == 104 else code
         said = said[first.start(2) :]
-    return _classified(code, said, f"{doing}: {_headline(said)}")
+    return _classified(code, said, f"{doing}: {_headline(said)}", passphrase)
 
 
-def failure_of(message: str, *, doing: str) -> GreenlightError:
+def failure_in_words(code: int, why: str) -> type[GreenlightError]:
+    """Return the class of the error for what one object could not be read for."""
+    return type(_classified(code, why, why, Path()))
+
+
+def failure_of(message: str, *, doing: str, passphrase: Path) -> GreenlightError:
     """Return the error for a message that begins with its kind, such as `[CryptoError] …`."""
     named = _NAMED.match(message)
     code = NAMES.get(named[1], 0) if named else 0
-    return _classified(code, message, f"{doing}: {_headline(message)}")
+    return _classified(code, message, f"{doing}: {_headline(message)}", passphrase)
 
 
-def _classified(code: int, said: str, message: str) -> GreenlightError:
+def _classified(code: int, said: str, message: str, passphrase: Path) -> GreenlightError:
     if "No space left on device" in said:
         return ResourceError(f"{message}; make room")
     if http := _HTTP.search(said):
         return _http_failure(int(http[1]), f"{message} ({', '.join(_S3.findall(said)[:1])})")
-    if code == LOCKED:
+    if code == LOCKED and "temporarily unavailable" in said:
         return RefusedError(f"{message}; another pgBackRest works on this cluster, wait for it")
     if "unable to load info file" in said and code in DAMAGE:
         return ConfigError(
-            f"{message}; the passphrase isn't the one it was written with, or both the file and "
-            f"its copy are damaged"
+            f"{message}; {passphrase} isn't the passphrase it was written with, or both the file "
+            f"and its copy are damaged"
         )
     if code == 95 and "certificate" in said:
         return ConfigError(f"{message}; check endpoint and ca_file")

@@ -56,12 +56,12 @@ class Program:
         self.cluster = cluster
         self._port = port
         self._processes = processes
-        self._clock = clock
-        self._sleep = sleep
+        self.clock = clock
+        self.sleep = sleep
 
     def elsewhere(self, cluster: postgres.Cluster) -> Program:
         """Return the same for a cluster that no server runs."""
-        return Program(cluster, processes=self._processes, clock=self._clock, sleep=self._sleep)
+        return Program(cluster, processes=self._processes, clock=self.clock, sleep=self.sleep)
 
     def configure(self, name: str, repositories: Sequence[Repository], *, home: Path) -> Path:
         """Write the file `name` for some repositories, and return it as the account reaches it.
@@ -90,14 +90,14 @@ class Program:
             GreenlightError: it failed; which error says what to do.
         """
         doing = doing or f"region {repository.region}: pgbackrest {command}"
-        deadline = self._clock.monotonic() + LOCK_WAIT_S
+        deadline = self.clock.monotonic() + LOCK_WAIT_S
         while True:
             code, output = self._run_once(repository, command, *arguments)
-            if code != LOCKED or self._clock.monotonic() >= deadline:
+            if code != LOCKED or self.clock.monotonic() >= deadline:
                 break
-            self._sleep(LOCK_POLL_S)
+            self.sleep(LOCK_POLL_S)
         if code:
-            raise failure(code, output.log, doing=doing)
+            raise failure(code, output.log, doing=doing, passphrase=repository.passphrase_file)
         for line in output.log.splitlines():
             if line.startswith("WARN"):
                 log.warning("%s: %s", doing, line)

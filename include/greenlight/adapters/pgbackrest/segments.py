@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from itertools import groupby
 
 LENGTH = 24
+SIZE = 16 << 20
 PER_FILE = 0x100
-"""Segments of 16 MB, PostgreSQL's default, in a log file of 4 GB."""
+"""Segments of PostgreSQL's default size, in bytes, in a log file of 4 GB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,13 @@ def moved(segment: str, by: int) -> str:
     """Return the segment that is `by` places later."""
     file, number = divmod(place(segment) + by, PER_FILE)
     return f"{segment[:8]}{file:08X}{number:08X}"
+
+
+def holding(lsn: str, *, number: int) -> str:
+    """Return the segment of timeline `number` with the log before a place such as `0/3000060`."""
+    high, low = (int(part, 16) for part in lsn.split("/"))
+    file, offset = divmod(max((high << 32) + low - 1, 0), SIZE * PER_FILE)
+    return f"{number:08X}{file:08X}{offset // SIZE:08X}"
 
 
 def runs(segments: Iterable[str]) -> tuple[Run, ...]:

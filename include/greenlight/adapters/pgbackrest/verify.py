@@ -11,12 +11,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from greenlight.adapters.pgbackrest.failures import LONGEST, NO_ANSWER
+from greenlight.adapters.pgbackrest.failures import LONGEST, failure_in_words
 from greenlight.adapters.pgbackrest.info import ListedCopy
 from greenlight.adapters.pgbackrest.segments import LENGTH, Run, gaps, is_needed
 from greenlight.core.errors import UnavailableError
 
-ARGUMENTS = ("--output=text", "--verbose", "--log-level-stderr=detail")
+ARGUMENTS = ("--output=text", "--verbose", "--log-level-stderr=detail", "--job-retry=1")
+"""One more try at once. By default a file that can't be read takes 15 seconds, and a bundle that was
+cut short holds hundreds."""
 
 _LABEL = r"\d{8}-\d{6}F(?:_\d{8}-\d{6}[ID])?"
 _ARCHIVE = re.compile(
@@ -155,7 +157,8 @@ def _damage(message: str) -> Damage | None:
     if found := _FILE.fullmatch(message):
         return Damage(what=found["what"], path=found["path"])
     if found := _UNREAD.match(message):
-        if int(found["code"]) in NO_ANSWER:
+        error = failure_in_words(int(found["code"]), found["why"])
+        if error is UnavailableError:
             raise UnavailableError(f"{found['path']} could not be read: {found['why']}")
         return Damage(what=f"unreadable ({found['why']})", path=found["path"])
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -106,12 +107,19 @@ class ResticBackups:
         """Return the sizes of the files of a snapshot by path relative to the root."""
         return _listing(self._repository(region), snapshot)
 
-    def restore(self, region: str, snapshot: str, *, to: Path) -> None:
-        """Write the files of a snapshot under `to` as they were under the root."""
+    def restore(self, region: str, snapshot: str, *, to: Path, folder: str | None = None) -> None:
+        """Write the files of a snapshot under `to` as they were under the root.
+
+        restic restores nothing without a word when the snapshot has no such folder.
+        """
         repository = self._repository(region)
+        only = ("--include", f"/{_literal(folder)}") if folder else ()
         _done(
-            repository, repository.read("restore", "--target", str(to.absolute()), "--", snapshot)
+            repository,
+            repository.read("restore", "--target", str(to.absolute()), *only, "--", snapshot),
         )
+        if folder and not (to / folder).exists():
+            raise InputError(f"region {region}: snapshot {snapshot} has no {folder}")
 
     def forget(self, region: str, snapshots: Sequence[str]) -> None:
         """Delete snapshots and the data that only they used; those that are gone are fine."""
@@ -162,6 +170,11 @@ def _done(repository: ResticRepository, ended: Ended) -> str:
     if ended.code != 0:
         raise repository.failure(ended)
     return ended.stdout
+
+
+def _literal(path: str) -> str:
+    """Return a pattern of restic's that fits one path."""
+    return re.sub(r"([\\*?\[])", r"\\\1", path)
 
 
 def _unread(ended: Ended) -> list[str]:

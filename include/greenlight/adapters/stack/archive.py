@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from greenlight.adapters.pgbackrest import open_pgbackrest
+import os
+import shutil
+
+from greenlight.adapters.pgbackrest import config, open_pgbackrest
 from greenlight.adapters.stack import postgres, stores
 from greenlight.adapters.stack.readiness import Report
 from greenlight.adapters.stack.services import ServiceName
@@ -37,3 +40,14 @@ def archive_command(
         except GreenlightError as error:
             report(ServiceName.POSTGRES, f"its log can't go to region {region}: {error}")
     return backups.archive_command() if made or backups.is_archiving else None
+
+
+def adopt(settings: Settings) -> None:
+    """Let a restored cluster be its home's own; it has recovered, and is stopped.
+
+    From its next start on it archives, to the regions that the home's own secrets open. The keys
+    and the passphrase of the region it came from are deleted: only recovery needed them.
+    """
+    cluster = postgres.find_cluster(postgres.home_in(settings), is_root=os.geteuid() == 0)
+    shutil.rmtree(cluster.home / config.FOLDER, ignore_errors=True)
+    postgres.adopt(cluster)

@@ -227,6 +227,22 @@ def server(
     )
 
 
+def adopt(cluster: Cluster) -> None:
+    """Let a restored cluster that has recovered archive its log from its next start on.
+
+    It recovered without archiving, so the server itself would never push the history of the
+    timeline it began, without which nothing that it writes could be restored.
+
+    In the archive it came from it takes the place of the other, which must never run again: two
+    clusters that archive to one place spoil it for both.
+    """
+    status = cluster.data / "pg_wal/archive_status"
+    for history in sorted(status.parent.glob("*.history")):
+        (status / f"{history.name}.done").unlink(missing_ok=True)
+        write_private(cluster, status / f"{history.name}.ready", "")
+    (cluster.home / RESTORED).unlink(missing_ok=True)
+
+
 def become(account: str | None) -> list[str]:
     """Return the words in front of a command that make it run as another account."""
     if account is None:
