@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import Param, TriggerRule, dag, get_current_context, task
+from airflow.sdk import Param, dag, get_current_context, task
 
 from greenlight_policy import DEFAULT_ARGS
 
@@ -37,7 +37,7 @@ NIGHTLY = "14 2 * * *"
             type=["null", "string"],
             enum=[None, "full", "incremental"],
             title="Kind",
-            description="Of the databases' copies. Empty: what is due.",
+            description="Of the databases' copy. Empty: what is due by full_every_days.",
             section="Backup",
         )
     },
@@ -65,7 +65,7 @@ def backup_nightly():
         get_current_context()["region"] = region
         return backup_tasks.prune(region, by=run_id)
 
-    @task(trigger_rule=TriggerRule.ALL_DONE)
+    @task
     def publish_metrics():
         from greenlight.entrypoints import backup_tasks
 

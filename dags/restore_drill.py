@@ -7,7 +7,8 @@ tokens that were recorded when the set was made. Every rung of that ladder is re
 recovery time (RTO) and how far behind the region was (RPO).
 
 **How it ends.** `pass` means every rung. `fail` fails the run. `inconclusive`, something could not
-be tried, fails it too: it proves nothing. The report is in MLflow, experiment *greenlight*.
+be tried, fails it too: it proves nothing. So does a drill that was killed or cancelled. The report
+is in MLflow, experiment *greenlight*. The scratch home is gone, whatever happens.
 
 **If it fails**, the last line of the failed task's log says which rung and why. See
 `docs/runbooks/backup.md`.
@@ -37,7 +38,7 @@ NIGHTLY = "14 4 * * *"
             type=["null", "string"],
             minLength=1,
             title="Region",
-            description="Restore from this one. Empty: the one that was not drilled last.",
+            description="Name from backup.yaml. Empty: the one that was not drilled last.",
             section="Drill",
         )
     },
@@ -70,7 +71,7 @@ def restore_drill():
 
         backup_tasks.remove_scratch(scratch)
 
-    @task
+    @teardown(on_failure_fail_dagrun=True)  # else a cancelled run would end as a success
     def report(drill):
         from greenlight.entrypoints import backup_tasks
 

@@ -40,7 +40,10 @@ class DatabaseBackups(Protocol):
     """Physical copies and the log of the database cluster, in every region."""
 
     def prepare(self) -> None:
-        """Make the repositories ready and prove that the log arrives in each. Idempotent."""
+        """Make the repositories ready and prove that the log arrives in each. Idempotent.
+
+        A region that is away is left out: whoever writes there is told.
+        """
 
     def back_up(self, region: str, kind: BackupKind, *, mark: str) -> DatabaseCopy:
         """Copy the running cluster to one region.
@@ -53,8 +56,11 @@ class DatabaseBackups(Protocol):
     def copies(self, region: str) -> tuple[DatabaseCopy, ...]:
         """Return the complete copies of a region, oldest first."""
 
-    def verify(self, region: str, label: str) -> tuple[str, ...]:
-        """Read a copy and the log it needs, and return what is wrong with them, one a line."""
+    def verify(self, region: str, label: str, *, until: str | None = None) -> tuple[str, ...]:
+        """Read a copy and the log it needs, and return what is wrong with them, one a line.
+
+        `until`: a place (LSN) that the log must reach, such as a restore point.
+        """
 
     def restore(self, region: str, label: str, *, to: Path, at: datetime | None) -> None:
         """Write the cluster into the new folder `to`, so that it recovers when it is started.

@@ -11,13 +11,13 @@ from rich.table import Table
 
 from greenlight.backup.sets import BackupKind, Verdict
 from greenlight.cli.console import console
-from greenlight.core.errors import GateError
+from greenlight.core.errors import GateError, UnavailableError
 from greenlight.core.types import JsonDict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from greenlight.backup.inventory import StoredSet
+    from greenlight.backup.inventory import Inventory, StoredSet
     from greenlight.backup.sets import BackupSet, Verification
     from greenlight.entrypoints.backup import Backups, Shown
 
@@ -53,21 +53,16 @@ def run(
 
 @app.command("list")
 def list_sets(*, region: RegionName = None, as_json: AsJson = False) -> None:
-    """List the sets of every region, oldest first."""
-    found = _open().inventories(region)
+    """List the sets of every region that answers, oldest first; exit code 2 when one does not."""
+    found, failed = _look(_open(), region)
     if as_json:
         typer.echo(json.dumps([_to_json(s, i.region) for i in found for s in i.sets]))
-        return
-    table = Table()
-    for column in ("set", "region", "state", "kind", "restore point (UTC)", "versions", "stored"):
-        table.add_column(column)
-    rows = [(stored.id, kept.region, stored) for kept in found for stored in kept.sets]
-    for name, place, stored in sorted(rows, key=lambda row: row[:2]):
-        table.add_row(name, place, *_row(stored))
-    console.print(table)
-    for inventory in found:
-        for name in inventory.unreadable:
-            _say(f"region {inventory.region}: the manifest of set {name} can't be read")
+    elif any(kept.sets or kept.unreadable for kept in found):
+        _print_sets(found)
+    elif not failed:
+        _say("there is no set yet; `greenlight backup run` makes one")
+    if failed:
+        raise failed[0]
 
 
 @app.command()
@@ -122,9 +117,9 @@ def prune(
         plan = backups.prune_plan(name)
         for line in plan.lines():
             _say(line)
-        if dry_run or plan.is_empty:
+        if dry_run:
             continue
-        if yes or typer.confirm(f"Delete this in region {name}?"):
+        if plan.is_empty or yes or typer.confirm(f"Delete this in region {name}?"):
             backups.prune(plan, by=_me(), say=_say)
 
 
@@ -135,6 +130,30 @@ def heartbeat() -> None:
 
     for name, value in backup_tasks.beat().items():
         _say(f"{name}: {value}")
+
+
+def _look(backups: Backups, region: str | None) -> tuple[list[Inventory], list[UnavailableError]]:
+    found: list[Inventory] = []
+    failed: list[UnavailableError] = []
+    for name in [region] if region else backups.regions:
+        try:
+            found += backups.inventories(name)
+        except UnavailableError as error:
+            failed.append(error)
+    return found, failed
+
+
+def _print_sets(found: Sequence[Inventory]) -> None:
+    table = Table()
+    for column in ("set", "region", "state", "kind", "restore point (UTC)", "versions", "stored"):
+        table.add_column(column)
+    rows = [(stored.id, kept.region, stored) for kept in found for stored in kept.sets]
+    for name, place, stored in sorted(rows, key=lambda row: row[:2]):
+        table.add_row(name, place, *_row(stored))
+    console.print(table)
+    for inventory in found:
+        for name in inventory.unreadable:
+            _say(f"region {inventory.region}: the manifest of set {name} can't be read")
 
 
 def _open() -> Backups:

@@ -186,10 +186,10 @@ def parse_time(text: str | None) -> datetime | None:
 
 
 def _open() -> Restores:
-    from greenlight.entrypoints.backup_tools import open_tools
+    from greenlight.entrypoints.new_machine import open_tools_anywhere
     from greenlight.entrypoints.restore import Restores
 
-    return Restores(open_tools())
+    return Restores(open_tools_anywhere())
 
 
 def _plan(

@@ -150,6 +150,8 @@ class Backups:
     def prune(self, plan: PrunePlan, *, by: str, say: Say = log.info) -> None:
         """Delete what a plan says: the manifest first, so that no set is ever half there.
 
+        Also with an empty plan, what an embedded store keeps of deleted objects is given back.
+
         Raises:
             RefusedError: backups are being made, or sets came or went since the plan was made.
         """
@@ -169,6 +171,10 @@ class Backups:
                 tools.database_backups.expire(plan.region, label)
             if plan.forget:
                 tools.files.forget(plan.region, plan.forget)
+            keeper.check()
+            lock = timedelta(days=tools.config.retention.lock_days)
+            given_back = tools.remove_old_versions(plan.region, tools.clock.now() - lock)
+            say(f"region {plan.region}: {given_back / 1e6:,.1f} MB of deleted objects given back")
 
     def _stores(self, region: str | None) -> list[SetStore]:
         return [self._tools.store(region)] if region else list(self._tools.stores.values())

@@ -10,9 +10,12 @@ import logging
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from greenlight.backup.history import DrillRecord
+from greenlight.backup.ladder import Drill, Outcome, Rung, RungResult
 from greenlight.core.clock import Clock, SystemClock
 from greenlight.core.errors import GateError, GreenlightError
 from greenlight.core.settings import Settings
@@ -23,6 +26,13 @@ if TYPE_CHECKING:
     from greenlight.testing.backup_worlds import BackupWorld
 
 log = logging.getLogger(__name__)
+
+BREAKS = {
+    Outcome.PASS: Outcome.FAIL,
+    Outcome.FAIL: Outcome.PASS,
+    Outcome.INCONCLUSIVE: Outcome.INCONCLUSIVE,
+}
+"""What became of the rung that a fault had to break: it broke when the fault was noticed."""
 
 Say = Callable[[str], None]
 
@@ -40,6 +50,13 @@ class Planted:
     broken: str | None
     false_alarm: str | None
     seconds: float
+
+    @property
+    def outcome(self) -> Outcome:
+        """Pass when it was noticed."""
+        if self.broken:
+            return Outcome.INCONCLUSIVE
+        return Outcome.FAIL if self.noticed is None else Outcome.PASS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,21 +128,13 @@ def drill(settings: Settings, *, clock: Clock | None = None) -> JsonDict:
         GateError: a fault was not noticed, or a healthy set was accused.
     """
     from greenlight.adapters.backup_metrics import write_faults
-    from greenlight.backup.ladder import Outcome
+    from greenlight.entrypoints.backup_tools import open_tools
     from greenlight.entrypoints.models import open_registry
     from greenlight.registry.ports import RunLog
 
     clock = clock or SystemClock()
     began, matrix = clock.now(), run(settings, clock=clock)
-    outcomes = {
-        one.fault: Outcome.INCONCLUSIVE
-        if one.broken
-        else Outcome.FAIL
-        if one.noticed is None
-        else Outcome.PASS
-        for one in matrix.planted
-    }
-    write_faults(settings.metrics, outcomes, at=began)
+    write_faults(settings.metrics, {one.fault: one.outcome for one in matrix.planted}, at=began)
     kept = open_registry(settings).log_run(
         RunLog(
             key=f"backup-faults-{began.isoformat()}",
@@ -134,15 +143,44 @@ def drill(settings: Settings, *, clock: Clock | None = None) -> JsonDict:
             tables={
                 "faults.json": {
                     "fault": [one.fault for one in matrix.planted],
-                    "noticed": [one.noticed for one in matrix.planted],
+                    "outcome": [str(one.outcome) for one in matrix.planted],
+                    "noticed": [one.noticed or one.broken for one in matrix.planted],
                     "seconds": [round(one.seconds, 2) for one in matrix.planted],
                 }
             },
             tags={"greenlight.kind": "backup-fault-drill"},
         )
     )
+    history = open_tools(settings).history
+    for one in matrix.planted:
+        history.add_drill(as_drill(one, at=began, report_url=kept.url))
     matrix.require_all()
     return matrix.summary | {"url": kept.url}
+
+
+def as_drill(one: Planted, *, at: datetime, report_url: str) -> DrillRecord:
+    """Return a fault as the history keeps it: with the one rung that had to break under it."""
+    from greenlight.testing.backup_faults import REGION
+
+    rung = RungResult(
+        rung=Rung.HASHES,
+        outcome=BREAKS[one.outcome],
+        says=one.noticed or one.broken or "nobody noticed it",
+        seconds=one.seconds,
+    )
+    drill = Drill(
+        id=f"{one.fault} {at:%Y%m%dT%H%M%SZ}",
+        began_at=at,
+        region=REGION,
+        set_id=None,
+        target_at=None,
+        rungs=(rung,),
+        rto_s=None,
+        rpo_s=None,
+        rows_lost=None,
+        rows_ahead=None,
+    )
+    return DrillRecord(kind=one.fault, drill=drill, outcome=one.outcome, report_url=report_url)
 
 
 def _plant(world: BackupWorld, fault: Fault, clock: Clock) -> Planted:

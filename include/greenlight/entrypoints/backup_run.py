@@ -28,6 +28,7 @@ from greenlight.backup.sets import (
 from greenlight.core.errors import (
     ConfigError,
     GreenlightError,
+    RefusedError,
     ResourceError,
     UnavailableError,
 )
@@ -38,8 +39,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ARCHIVED_WITHIN_S = 300.0
+MOST_SKEW_S = 60.0
 REGION_FAILS = (UnavailableError, ResourceError, ConfigError)
 """Away, full, or not letting us in."""
+
+MOST_FINDINGS = 10
 
 Say = Callable[[str], None]
 Made = TypeVar("Made")
@@ -91,12 +95,13 @@ class Run:
         """Make the set, and verify it.
 
         Raises:
+            RefusedError: this machine's clock is not the database server's.
             GreenlightError: no region took it; the class is that of the first region's failure.
         """
         tools = self.tools
+        require_same_time(tools.clock.now(), tools.databases.mark_time().at)
         recorded = tools.record_tokens()
         tools.database_backups.prepare()
-        tools.databases.mark_time()
         databases = self._in_each(self.plan.regions, self._copy_databases)
         tools.databases.mark_time()
         catalogue = tools.databases.freeze(f"greenlight-{self.name}")
@@ -192,6 +197,23 @@ class Run:
         return made
 
 
+def require_same_time(here: datetime, server: datetime) -> None:
+    """Return when this machine's clock and the database server's say the same.
+
+    Sets are named by the one and restored to by the other.
+
+    Raises:
+        RefusedError: they don't. Nothing was written.
+    """
+    ahead = (here - server).total_seconds()
+    if abs(ahead) > MOST_SKEW_S:
+        raise RefusedError(
+            f"this machine's clock is {abs(ahead):,.0f} s {'ahead of' if ahead > 0 else 'behind'} "
+            f"the database server's, and {MOST_SKEW_S:g} s are allowed: a set would have a name "
+            "that its restore point belies; set the clocks right"
+        )
+
+
 def none_took_it(failed: Sequence[GreenlightError]) -> GreenlightError:
     """Return the error of a run that no region took; a retry helps when it helps the first."""
     return type(failed[0])(f"no region took the set: {'; '.join(map(str, failed))}")
@@ -233,12 +255,18 @@ def find_damage(tools: BackupTools, backup: BackupSet, region: str) -> tuple[str
     if copy is None:
         return (f"the manifest names no copy in region {region}",)
     findings = [
-        *tools.database_backups.verify(region, copy.database_label),
-        *tools.files.verify(region, copy.snapshot),
+        *few(tools.database_backups.verify(region, copy.database_label, until=backup.point.lsn)),
+        *few(tools.files.verify(region, copy.snapshot)),
     ]
     if not findings:
-        findings += missing_files(backup, tools.files.listing(region, copy.snapshot))
+        findings += few(missing_files(backup, tools.files.listing(region, copy.snapshot)))
     return tuple(findings)
+
+
+def few(findings: Sequence[str]) -> tuple[str, ...]:
+    """Return the first findings and how many more there are: one cut file may damage thousands."""
+    more = len(findings) - MOST_FINDINGS
+    return (*findings[:MOST_FINDINGS], *([f"and {more:,} more"] if more > 0 else ()))
 
 
 def missing_files(backup: BackupSet, listing: Mapping[str, int]) -> tuple[str, ...]:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from random import SystemRandom
 
@@ -36,8 +41,7 @@ def prune(region: str, *, by: str) -> JsonDict:
     plan = backups.prune_plan(region)
     for line in plan.lines():
         log.info("%s", line)
-    if not plan.is_empty:
-        backups.prune(plan, by=by)
+    backups.prune(plan, by=by)
     return {"region": region, "deleted": [entry.id for entry in plan.deleted]}
 
 
@@ -59,42 +63,57 @@ def choose(region: str | None) -> JsonDict:
     """Choose region and second of the next drill."""
     tools = open_tools()
     wanted = region or restore_drill.next_region(tools)
-    return restore_drill.choose(tools, region=wanted, random=SystemRandom()).to_json()
+    choice = restore_drill.choose(tools, region=wanted, random=SystemRandom())
+    log.info("region %s is to be restored as it was at %s", choice.region, choice.at)
+    return {"region": choice.region, "at": choice.at.isoformat()}
 
 
 def make_scratch(run_id: str) -> str:
-    """Make an empty folder for one drill; what a killed drill left there is removed first."""
+    """Make a folder for one drill."""
     folder = scratch_of(load_settings(), run_id)
-    remove_scratch(str(folder))
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     return str(folder)
 
 
 def climb(choice: JsonDict, scratch: str) -> JsonDict:
-    """Try every rung; return what came of each."""
-    tools = open_tools()
-    drill = restore_drill.climb(tools, restore_drill.Choice.from_json(choice), Path(scratch))
-    return drill.model_dump(mode="json")
+    """Try every rung; return what came of each.
+
+    A killed attempt may have left half a home with its databases running: they go first.
+    """
+    tools, folder = open_tools(), Path(scratch)
+    chosen = restore_drill.Choice(
+        region=choice["region"],
+        at=datetime.fromisoformat(choice["at"]),
+        expected=tools.databases.sentinels(),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        _clear(tools.settings, folder)
+        return restore_drill.climb(tools, chosen, folder).model_dump(mode="json")
 
 
 def remove_scratch(scratch: str) -> None:
     """Stop what runs in a scratch home, and delete it. Nothing there is fine."""
-    from greenlight.entrypoints.restored_home import stop
-
     folder = Path(scratch)
     if folder.exists():
-        stop(load_settings(), folder)
-        shutil.rmtree(folder)
+        with _alone(folder):
+            _clear(load_settings(), folder)
+            folder.rmdir()
 
 
-def report(drill: JsonDict) -> JsonDict:
-    """Keep a drill in the database and in MLflow.
+def report(drill: JsonDict | None) -> JsonDict:
+    """Keep a drill in the database and in MLflow. None: it never got to its end.
 
     Raises:
         GateError: it did not pass; the message names the rung.
     """
     from greenlight.entrypoints import drill_record
 
+    if drill is None:
+        raise GateError(
+            "the drill did not get to its end, so it proves nothing; the log of the task that "
+            "failed before this one says why"
+        )
     found = Drill.model_validate(drill)
     url = drill_record.keep(open_tools(), found)
     publish_metrics()
@@ -109,6 +128,33 @@ def plant_faults() -> JsonDict:
     from greenlight.entrypoints import backup_faults
 
     return backup_faults.drill(load_settings())
+
+
+@contextmanager
+def _alone(scratch: Path) -> Iterator[None]:
+    """Hold a drill's folder, after whoever holds it now.
+
+    Airflow begins to tear down a cancelled drill seconds before it ends the climbing process. The
+    kernel releases the folder when that process ends, however it ends.
+    """
+    handle = os.open(scratch, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _clear(settings: Settings, scratch: Path) -> None:
+    """Stop what runs in a scratch home, and empty it."""
+    from greenlight.entrypoints.restored_home import stop
+
+    stop(settings, scratch)
+    for path in scratch.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def scratch_of(settings: Settings, run_id: str) -> Path:

@@ -8,11 +8,12 @@ import re
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from greenlight.backup.backup_file import BackupFile, load_backup_file
+from greenlight.backup.backup_file import BackupFile, Region, load_backup_file
 from greenlight.backup.ports import BackupHistory, DatabaseBackups, Databases, FileBackups, SetStore
 from greenlight.backup.sets import Recorded
 from greenlight.core.clock import Clock, SystemClock
@@ -32,7 +33,8 @@ class BackupTools:
     """Everything that backups act through. Each part can be a fake.
 
     `record_tokens` lets the champion generate, so that a restored one can be compared; none: there
-    is no champion.
+    is no champion. `remove_old_versions` gives back what a region's store keeps of what was deleted
+    before an instant, and returns how many bytes; on a bucket of one's own a lifecycle rule does it.
     """
 
     settings: Settings
@@ -44,6 +46,7 @@ class BackupTools:
     leases: LeaseStore
     history: BackupHistory
     record_tokens: Callable[[], Recorded | None]
+    remove_old_versions: Callable[[str, datetime], int]
     tool_versions: Callable[[], dict[str, str]]
     clock: Clock = SystemClock()  # noqa: RUF009 - stateless
 
@@ -110,9 +113,22 @@ def open_tools(settings: Settings | None = None, *, clock: Clock | None = None) 
         leases=DatabaseLeases(engine),
         history=DatabaseHistory(engine),
         record_tokens=lambda: record_champion(settings),
+        remove_old_versions=lambda region, before: remove_old_versions(
+            settings, config.region(region), before
+        ),
         tool_versions=tool_versions,
         clock=clock or SystemClock(),
     )
+
+
+def remove_old_versions(settings: Settings, region: Region, before: datetime) -> int:
+    """Give back what an embedded region keeps of what was deleted before an instant, in bytes."""
+    if region.s3 is not None:
+        return 0
+    from greenlight.adapters import old_versions
+    from greenlight.adapters.stack import stores
+
+    return old_versions.remove_old_versions(stores.s3_of(settings, region), before=before).bytes
 
 
 def record_champion(settings: Settings) -> Recorded | None:

@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 
 TREND = 60
 """Drills that the report's charts show."""
+LOOK_BACK = 400
+"""Drills that are looked through: a weekly fault drill keeps one of each fault."""
+PAGE = "report.html"
 
 
 def keep(tools: BackupTools, drill: Drill, *, registry: ModelRegistry | None = None) -> str:
@@ -31,9 +34,9 @@ def keep(tools: BackupTools, drill: Drill, *, registry: ModelRegistry | None = N
 
     registry = registry or open_registry(tools.settings)
     with tempfile.TemporaryDirectory() as folder:
-        page = Path(folder) / "report.html"
+        page = Path(folder) / PAGE
         page.write_text(_report(tools, drill), encoding="utf-8")
-        url = registry.log_run(_run_log(drill, page)).url
+        url = f"{registry.log_run(_run_log(drill, page)).url}/artifacts/{PAGE}"
     tools.history.add_drill(
         DrillRecord(kind=RESTORE, drill=drill, outcome=drill.outcome, report_url=url)
     )
@@ -43,11 +46,12 @@ def keep(tools: BackupTools, drill: Drill, *, registry: ModelRegistry | None = N
 def _report(tools: BackupTools, drill: Drill) -> str:
     from greenlight.adapters.drill_report import PlantedFault, render_drill
 
-    records = tools.history.drills(limit=TREND)
+    records = tools.history.drills(limit=LOOK_BACK)
+    restores = [record.drill for record in records if record.kind == RESTORE]
     return render_drill(
         drill,
         targets=tools.config.targets,
-        past=[record.drill for record in records if record.kind == RESTORE],
+        past=restores[:TREND],
         faults=[
             PlantedFault(
                 name=record.kind,
@@ -78,10 +82,9 @@ def says(drill: Drill) -> str:
             f"{drill.rows_lost} rows lost; the champion loaded from it and generated the recorded "
             "tokens"
         )
-    rungs = [result for result in drill.rungs if result.outcome is not Outcome.PASS]
-    first = rungs[0] if rungs else None
-    why = f"{first.rung}: {first.says}" if first else "it was not climbed to the top"
-    return f"restoring {at} from region {drill.region}: {drill.outcome}: {why}"
+    rungs = [result for result in drill.rungs if result.outcome is drill.outcome]
+    why = f"{rungs[0].rung}: {rungs[0].says}" if rungs else "it was not climbed to the top"
+    return f"region {drill.region}: {drill.outcome}: {why}; it was to be as it was at {at}"
 
 
 def _run_log(drill: Drill, page: Path) -> RunLog:
@@ -96,6 +99,6 @@ def _run_log(drill: Drill, page: Path) -> RunLog:
         name=f"restore drill {drill.id}: {drill.outcome}",
         params={"region": drill.region, "set": drill.set_id or "none"},
         metrics={name: float(value) for name, value in numbers.items() if value is not None},
-        artifacts={"report.html": page},
+        artifacts={PAGE: page},
         tags={"greenlight.kind": "restore-drill", "greenlight.outcome": str(drill.outcome)},
     )

@@ -30,7 +30,6 @@ from greenlight.core.errors import (
     ResourceError,
     RetryableError,
 )
-from greenlight.core.types import JsonDict
 from greenlight.entrypoints.backup_run import find_damage
 from greenlight.entrypoints.restore import Restores
 from greenlight.entrypoints.restored_home import RestoredHome
@@ -62,26 +61,6 @@ class Choice:
     region: str
     at: datetime
     expected: tuple[Sentinel, ...]
-
-    def to_json(self) -> JsonDict:
-        """Return plain JSON."""
-        return {
-            "region": self.region,
-            "at": self.at.isoformat(),
-            "expected": [[one.number, one.at.isoformat()] for one in self.expected],
-        }
-
-    @classmethod
-    def from_json(cls, data: JsonDict) -> Choice:
-        """Read what `to_json` wrote."""
-        return cls(
-            region=data["region"],
-            at=datetime.fromisoformat(data["at"]),
-            expected=tuple(
-                Sentinel(number=number, at=datetime.fromisoformat(at))
-                for number, at in data["expected"]
-            ),
-        )
 
 
 def choose(tools: BackupTools, *, region: str, random: Random) -> Choice:
@@ -230,7 +209,9 @@ class Climb:
         chosen = plan.require_possible()
         backup = self.tools.store(self.choice.region).get(chosen.files.id)
         found.append((backup, chosen))
-        return f"set {backup.id} with {len(backup.versions)} versions; its signature is ours"
+        return (
+            f"set {backup.id}, {_counted(len(backup.versions), 'version')}; its signature is ours"
+        )
 
     def _hashes(self, backup: BackupSet) -> str:
         _none(find_damage(self.tools, backup, self.choice.region), "damage")
@@ -249,7 +230,10 @@ class Climb:
                 f"{lost} rows committed up to the target are missing, {ahead} later ones are there"
             )
         before = sum(sentinel.at <= at for sentinel in expected)
-        return f"{before} rows from before are there, {len(expected) - before} from after are not"
+        after = len(expected) - before
+        return (
+            f"{_counted(before, 'row')} from before there, {_counted(after, 'row')} from after not"
+        )
 
     def _load(self, home: RestoredHome, backup: BackupSet) -> str:
         if (recorded := backup.recorded) is None:
@@ -281,6 +265,10 @@ def _count_rows(home: RestoredHome, backup: BackupSet) -> str:
     rows = home.databases.rows()
     _none([table for table, n in backup.rows.items() if n and table not in rows], "missing table")
     return f"{sum(rows.values()):,} rows in {len(rows)} tables were read"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _none(findings: Sequence[str], what: str) -> str:

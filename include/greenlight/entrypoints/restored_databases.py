@@ -7,7 +7,6 @@ not arrived in the region, and no file.
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -58,8 +57,8 @@ def plan_databases(
 def restore_databases(tools: BackupTools, plan: RestorePlan, *, say: Say = log.info) -> None:
     """Restore beside the home, let the databases recover once, then put them in their place.
 
-    `plan` is one for databases only. Everything is stopped for the last step. They archive again
-    from their next start on.
+    `plan` is one for databases only. For the last step everything is stopped. From their next start
+    on they archive again.
 
     Raises:
         RefusedError: the plan is refused.
@@ -78,6 +77,7 @@ def restore_databases(tools: BackupTools, plan: RestorePlan, *, say: Say = log.i
         restored.start_databases()
         for line in _what_there_is(restored.databases, tools.home):
             say(line)
+        restored.adopt()
     _replace(tools, making, set_aside=chosen.set_aside)
     say(f"{chosen.to / DATABASES} is replaced")
     if chosen.set_aside is not None and chosen.set_aside.exists():
@@ -100,7 +100,6 @@ def _what_there_is(databases: Databases, home: Path) -> Iterator[str]:
 
 
 def _replace(tools: BackupTools, making: Path, *, set_aside: Path | None) -> None:
-    from greenlight.adapters.stack import postgres
     from greenlight.entrypoints import stack
 
     place = tools.home / DATABASES
@@ -109,4 +108,3 @@ def _replace(tools: BackupTools, making: Path, *, set_aside: Path | None) -> Non
         place.rename(set_aside)
     (making / DATABASES).rename(place)
     shutil.rmtree(making)
-    postgres.adopt(postgres.find_cluster(place, is_root=os.geteuid() == 0))

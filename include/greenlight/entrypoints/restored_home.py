@@ -79,7 +79,7 @@ class RestoredHome:
         later = orphans(self._settings.home, self.databases.runs())
         for folder in later:
             shutil.rmtree(folder)
-        return f"recovered; {len(later)} runs that began later are removed"
+        return f"recovered; folders of later runs that were removed: {len(later)}"
 
     def disagreements(self) -> tuple[str, ...]:
         """Return what registry and files disagree about, in both directions.
@@ -115,7 +115,7 @@ class RestoredHome:
         held = {(v.model, v.version, v.digest) for v in self.databases.catalogue()}
         if told != held:
             raise InputError(f"MLflow tells {len(told)} versions, the database holds {len(held)}")
-        return f"MLflow tells all {len(told)} versions"
+        return f"MLflow tells every version of the database ({len(told)})"
 
     def fetch(self, recorded: Recorded) -> Path:
         """Download a version through MLflow, proven to be its digest, into the home.

@@ -107,10 +107,12 @@ def exchange(hold: Hold, host: str, colour: Colour, model: ModelFolder) -> JsonD
     Nobody is sent to it yet: see `admit`.
 
     Raises:
+        LostLeaseError: the lease may be lost, so nothing was stopped.
         UnavailableError: nobody else serves, so nothing was stopped; or as `start`.
         GateError, RefusedError: as `start`.
     """
     runner = hold.tools.hosts[host]
+    hold.keeper.check()
     require_others(hold.tools.router.state(), host)
     streams_cut = drain(hold, colour.other, [host])
     runner.stop(colour.other)
@@ -125,8 +127,31 @@ def admit(hold: Hold, host: str, colour: Colour) -> None:
     hold.tools.router.shift(shares, fence=hold.fence, hosts=[host])
 
 
-def is_admitted(hold: Hold, host: str, colour: Colour) -> bool:
-    """Return whether the router is told to send a host's part to this colour of it."""
+def exchange_back(hold: Hold, model: ModelFolder) -> None:
+    """Bring the old engine back to every host, the last exchanged first, one after the other.
+
+    One host at a time is out, as on the way forward. A host whose old engine does not come back
+    keeps none of the others from getting theirs.
+
+    Raises:
+        GateError, UnavailableError: that of the first such host.
+    """
+    failed = []
+    for host in reversed(hold.moves):
+        try:
+            if hold.tools.hosts[host].status(hold.old).state is not EngineState.READY:
+                exchange(hold, host, hold.old, model)
+            elif _is_admitted(hold, host, hold.old):
+                continue
+            admit(hold, host, hold.old)
+        except (GateError, UnavailableError) as error:
+            log.error("rollout %s: host %s is not back: %s", hold.rollout.id, host, error)
+            failed.append(error)
+    if failed:
+        raise failed[0]
+
+
+def _is_admitted(hold: Hold, host: str, colour: Colour) -> bool:
     servers = hold.tools.router.state().of(colour)
     return any(s.host == host and s.mode is ServerMode.READY and s.weight == 100 for s in servers)
 

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from greenlight.core.errors import GateError, LostLeaseError, RefusedError, UnavailableError
+from greenlight.core.errors import LostLeaseError, RefusedError, UnavailableError
 from greenlight.core.types import JsonDict
 from greenlight.deploy.colours import Colour
 from greenlight.deploy.journal import (
@@ -243,7 +243,7 @@ class Steps:
 
         def back() -> JsonDict:
             if hold.host_by_host and not alone:
-                self._restore_hosts(hold)
+                engines.exchange_back(hold, self._previous(hold))
             elif not alone:
                 self._send_all_to_old(hold)
             return {"share": 0}
@@ -276,29 +276,6 @@ class Steps:
     def _previous(self, hold: Hold) -> ModelFolder:
         assert hold.rollout.previous_version is not None
         return self._model(hold, hold.rollout.previous_version)
-
-    def _restore_hosts(self, hold: Hold) -> None:
-        """Bring the old engine back to every host, the last exchanged first, one after the other.
-
-        One host at a time is out, as on the way forward. A host whose old engine does not come
-        back keeps none of the others from getting theirs.
-
-        Raises:
-            GateError, UnavailableError: that of the first such host.
-        """
-        model, failed = self._previous(hold), []
-        for host in reversed(hold.moves):
-            try:
-                if self._tools.hosts[host].status(hold.old).state is not EngineState.READY:
-                    engines.exchange(hold, host, hold.old, model)
-                elif engines.is_admitted(hold, host, hold.old):
-                    continue
-                engines.admit(hold, host, hold.old)
-            except (GateError, UnavailableError) as error:
-                log.error("rollout %s: %s is not back: %s", hold.rollout.id, host, error)
-                failed.append(error)
-        if failed:
-            raise failed[0]
 
     def _clean_up(self, hold: Hold) -> JsonDict:
         """Make the rest true again: the alias, and no engine of the new colour."""

@@ -184,7 +184,7 @@ class Watch:
             )
             decision, previous, looks = next_action(analysis), elapsed, looks + 1
             if decision.action is Action.ROLL_BACK:
-                load.stop()  # engines that come back to hosts need not answer it as well
+                load.stop()  # going back may take as long as engines take to start
                 raise GateError(f"{stage.name}: {decision.reason}\n{analysis.table()}")
             if decision.action is Action.ADVANCE:
                 return analysis

@@ -265,8 +265,9 @@ class MemoryDatabaseBackups:
         self.regions.reach(region)
         return tuple(self._copies.get(region, ()))
 
-    def verify(self, region: str, label: str) -> tuple[str, ...]:
+    def verify(self, region: str, label: str, *, until: str | None = None) -> tuple[str, ...]:
         """Return what a test broke in a copy or in those it needs."""
+        del until
         found = {copy.label: copy for copy in self.copies(region)}
         if label not in found:
             return (f"copy {label} is gone",)

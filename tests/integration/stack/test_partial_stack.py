@@ -1,11 +1,13 @@
 """A part of the stack, as drills start it: the stores and the databases, then a restored copy."""
 
 import shutil
+import time
 
 import psycopg2
 import pytest
+import sqlalchemy as sa
 
-from greenlight.adapters.s3 import open_client
+from greenlight.adapters.s3 import keys_under, open_client
 from greenlight.adapters.stack.embedded import EmbeddedStack
 from greenlight.adapters.stack.ports import read_ports
 from greenlight.adapters.stack.postgres import superuser_url
@@ -61,6 +63,20 @@ def test_every_region_has_a_bucket_of_its_own_that_keeps_every_version(home):
         assert s3.get_bucket_versioning(Bucket=store.bucket)["Status"] == "Enabled"
         buckets.add((store.endpoint, store.bucket))
     assert len(buckets) == 2
+
+
+def test_what_is_committed_is_archived_in_every_region(home):
+    engine = sa.create_engine(superuser_url(home), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        segment = connection.scalar(sa.text("SELECT pg_walfile_name(pg_switch_wal())"))
+    engine.dispose()
+    deadline = time.monotonic() + 60
+    for region in embedded_stores(home).values():
+        store = s3_of(home, region)
+        client = open_client(store)
+        while not any(segment in key for key in keys_under(client, store, prefix="pgbackrest/")):
+            assert time.monotonic() < deadline, region.name
+            time.sleep(0.2)
 
 
 def test_more_can_be_added_to_what_runs(home):

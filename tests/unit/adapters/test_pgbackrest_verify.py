@@ -116,6 +116,13 @@ def test_a_log_that_ends_before_the_copy_does_is_found():
     assert findings(answer(), log(runs=[])) == (f"the log lacks {seg(9)}",)
 
 
+def test_a_log_that_does_not_reach_the_restore_point_is_found():
+    report = parse_verify(answer(), log(runs=[(1, 12)]))
+    assert report.findings(listed(FULL), until=seg(12)) == ()
+    assert report.findings(listed(FULL), until=seg(8)) == ()
+    assert report.findings(listed(FULL), until=seg(13)) == (f"the log lacks {seg(13)}",)
+
+
 @pytest.mark.parametrize(
     ("line", "what"),
     [

@@ -202,7 +202,7 @@ def test_the_verdict_does_not_depend_on_the_order_of_samples(order, slow):
 def test_looking_often_is_paid_for_by_stricter_looks():
     often, seldom = (AnalysisSettings.of(interval_s=s).levels for s in (1.0, 60.0))
     assert often.to_fail > seldom.to_fail
-    assert 1 - STANDARD.levels.to_fail == pytest.approx(0.05 / 180)
+    assert 1 - STANDARD.levels.to_fail == pytest.approx(0.05 / 300)
     assert 1 - STANDARD.levels.to_pass == pytest.approx(0.05 / 5)
 
 

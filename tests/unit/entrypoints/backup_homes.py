@@ -38,7 +38,7 @@ class TickingClock:
 class BackupHome:
     """What tests act on. Regions are `a` and `b`."""
 
-    def __init__(self, tmp_path, *, retention=Retention(), full_every_days=7):
+    def __init__(self, tmp_path, *, retention=None, full_every_days=7):
         self.home = tmp_path / "home"
         self.clock = TickingClock()
         self.regions = Regions(("a", "b"))
@@ -54,7 +54,7 @@ class BackupHome:
             settings=Settings(home=self.home),
             config=BackupFile(
                 regions=(Region(name="a"), Region(name="b")),
-                retention=retention,
+                retention=retention or Retention(),
                 full_every_days=full_every_days,
             ),
             databases=self.databases,
@@ -64,11 +64,13 @@ class BackupHome:
             leases=self.leases,
             history=self.history,
             record_tokens=lambda: None,
+            remove_old_versions=self.remove_old_versions,
             tool_versions=lambda: {"greenlight": "0"},
             clock=self.clock,
         )
         self.backups = Backups(self.tools)
         self.said = []
+        self.given_back = []
         self.register("one")
 
     def register(self, text):
@@ -88,6 +90,10 @@ class BackupHome:
             )
         )
         return folder
+
+    def remove_old_versions(self, region, before):
+        self.given_back.append((region, before))
+        return 1_000_000
 
     def run(self, kind=None):
         """Make a set; the next one is of another second."""

@@ -1,5 +1,8 @@
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
-from backup_homes import BackupHome
+from backup_homes import BackupHome, TickingClock
 
 from greenlight.backup.backup_file import Retention
 from greenlight.backup.ladder import Outcome
@@ -11,6 +14,7 @@ from greenlight.core.errors import (
     RefusedError,
     UnavailableError,
 )
+from greenlight.entrypoints.backup import Backups
 
 
 @pytest.fixture
@@ -202,4 +206,27 @@ def test_a_dry_run_names_what_would_be_saved_and_changes_nothing(home):
     lines = home.backups.plan().lines()
     assert any("mlflow/artifacts, 1 files" in line for line in lines)
     assert "full (region a has none)" in lines[0]
+    assert home.states("a") == {}
+
+
+def test_pruning_gives_back_what_was_deleted_also_when_nothing_goes(tmp_path):
+    home = BackupHome(tmp_path, retention=Retention(lock_days=3))
+    home.run()
+    plan = home.backups.prune_plan("a")
+    assert plan.is_empty
+    home.backups.prune(plan, by="test", say=home.said.append)
+    ((region, before),) = home.given_back
+    assert region == "a"
+    assert home.clock.time - timedelta(days=3, seconds=10) < before < home.clock.time
+    assert before <= home.clock.time - timedelta(days=3)
+    assert home.said[-1] == "region a: 1.0 MB of deleted objects given back"
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_that_is_not_the_database_servers_makes_no_set(home, hours):
+    other = TickingClock()
+    other.time += timedelta(hours=hours)
+    backups = Backups(replace(home.tools, clock=other))
+    with pytest.raises(RefusedError, match="3,[56].. s (ahead of|behind) the database server's"):
+        backups.run(by="test")
     assert home.states("a") == {}

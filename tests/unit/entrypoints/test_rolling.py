@@ -1,14 +1,17 @@
 """Hosts that can't hold both colours: the old engine of each is exchanged for the new one."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from rollout_worlds import Colour, RolloutWorld
 
-from greenlight.core.errors import GateError, UnavailableError
+from greenlight.core.errors import GateError, LostLeaseError, UnavailableError
 from greenlight.deploy.journal import Phase, Step
 from greenlight.deploy.ports import EngineState, ServerMode
 from greenlight.deploy.request import DeployRequest
+from greenlight.entrypoints.rollout_engines import exchange
+from greenlight.entrypoints.rollout_hold import Hold
 from greenlight.entrypoints.rollout_steps import Steps
 from greenlight.testing.memory_hosts import EngineFault
 
@@ -143,6 +146,18 @@ def test_the_only_host_that_serves_is_left_alone(live):
     assert live.hosts["gpu-0"].calls.count(("stop", BLUE)) == stopped
     assert live.deploy.history()[-1]["outcome"] == "rolled back"
     live.router.dead.clear()
+    assert_old_serves(live)
+
+
+def test_who_may_have_lost_the_lease_stops_no_engine(live):
+    def lost():
+        raise LostLeaseError("it could not be renewed")
+
+    keeper = SimpleNamespace(check=lost, fence=99)
+    rollout = live.journal.rollout("to-1")
+    hold = Hold(tools=live.tools(), rollout=rollout, settings=None, keeper=keeper)
+    with pytest.raises(LostLeaseError):
+        exchange(hold, "gpu-0", GREEN, live.models.folder("m", 2))
     assert_old_serves(live)
 
 

@@ -139,10 +139,12 @@ class PgBackRest:
                 )
             self._program.sleep(POLL_S)
 
-    def verify(self, region: str, label: str) -> tuple[str, ...]:
+    def verify(self, region: str, label: str, *, until: str | None = None) -> tuple[str, ...]:
         """Return what is wrong with a copy, those it needs, and the log from it on to the newest.
 
-        Everything in the repository is read, so it takes as long for one copy as for all.
+        `until`: a place that the log must reach. Without it nobody can tell that the newest
+        segment is gone. Everything in the repository is read, so it takes as long for one copy as
+        for all.
 
         Raises:
             ConfigError: the passphrase isn't the repository's.
@@ -152,10 +154,12 @@ class PgBackRest:
         if wanted is None:
             return (f"copy {label} is not in the repository",)
         output = self._program.run(repository, "verify", *verify.ARGUMENTS)
+        report = verify.parse_verify(output.answer, output.log)
+        reached = until and holding(until, number=timeline(wanted.last))
         pages = "some pages did not fit their checksums when it was made"
         return (
             *((f"copy {label}: {pages}",) if wanted.has_bad_pages else ()),
-            *verify.parse_verify(output.answer, output.log).findings(wanted),
+            *report.findings(wanted, until=reached),
         )
 
     def restore(self, region: str, label: str, *, to: Path, at: datetime | None) -> None:

@@ -17,8 +17,8 @@ from greenlight.adapters.pgbackrest.segments import LENGTH, Run, gaps, is_needed
 from greenlight.core.errors import UnavailableError
 
 ARGUMENTS = ("--output=text", "--verbose", "--log-level-stderr=detail", "--job-retry=1")
-"""One more try at once. By default a file that can't be read takes 15 seconds, and a bundle that was
-cut short holds hundreds."""
+"""One more try at once. By default a file that can't be read takes 15 seconds, and a bundle that
+was cut short holds hundreds."""
 
 _LABEL = r"\d{8}-\d{6}F(?:_\d{8}-\d{6}[ID])?"
 _ARCHIVE = re.compile(
@@ -73,14 +73,17 @@ class Report:
     damage: list[Damage] = field(default_factory=list)
     remarks: list[tuple[str | None, str]] = field(default_factory=list)
 
-    def findings(self, wanted: ListedCopy) -> tuple[str, ...]:
-        """Return what is wrong with a copy, those it needs, and its log, one a line."""
+    def findings(self, wanted: ListedCopy, *, until: str | None = None) -> tuple[str, ...]:
+        """Return what is wrong with a copy, those it needs, and its log, one a line.
+
+        `until`: a segment that the log must reach.
+        """
         labels = [*wanted.copy.needs, wanted.copy.label]
         return tuple(
             dict.fromkeys(
                 [
                     *(text for label in labels for text in self._of_copy(label)),
-                    *self._of_log(wanted),
+                    *self._of_log(wanted, last=max(wanted.last, until or "")),
                     *(text for label, text in self.remarks if label is None or label in labels),
                 ]
             )
@@ -96,9 +99,9 @@ class Report:
             if found.segment is None and found.label == label:
                 yield f"{found.path}: {found.what}"
 
-    def _of_log(self, wanted: ListedCopy) -> Iterator[str]:
+    def _of_log(self, wanted: ListedCopy, *, last: str) -> Iterator[str]:
         found = sorted(self.runs.get(wanted.archive, []), key=lambda run: run.first)
-        for gap in gaps(found, first=wanted.first, last=wanted.last):
+        for gap in gaps(found, first=wanted.first, last=last):
             yield f"the log lacks {gap}"
         damaged = [one for one in self.damage if one.path.startswith(f"{wanted.archive}/")]
         for one in damaged:

@@ -85,6 +85,22 @@ class EmbeddedStack:
         embedded = stores.embedded_stores(self.settings)
         return [name for name in ServiceName if name in embedded or name not in stores.STORES]
 
+    @property
+    def was_up(self) -> bool:
+        """Whether anything was ever started, or prepared to be, in this home."""
+        return self._ports_file.exists()
+
+    def prepare(self) -> None:
+        """Make secrets and choose ports as the first `up` would, and start nothing.
+
+        Raises:
+            ConfigError: a port is taken, a secret is bad.
+            UnavailableError: an `up` runs.
+        """
+        with self._alone():
+            load_or_create_secrets(self.settings.secrets, must_exist=self._secrets_in_use())
+            self._claim_ports()
+
     def up(
         self,
         report: Report,
@@ -136,7 +152,7 @@ class EmbeddedStack:
         Raises:
             ConfigError: backup.yaml is wrong.
         """
-        ports = read_ports(self.settings.run / "ports.json", Ports)
+        ports = read_ports(self._ports_file, Ports)
         return [status_of(name, self.supervisor, self.settings, ports) for name in self.services]
 
     def addresses(self) -> StackAddresses:
@@ -145,7 +161,7 @@ class EmbeddedStack:
         Raises:
             RefusedError: it isn't up.
         """
-        ports = read_ports(self.settings.run / "ports.json", Ports)
+        ports = read_ports(self._ports_file, Ports)
         missing = [name for name in ADDRESSED if not self.supervisor.running(name)]
         if ports is None or missing:
             which = "nothing" if len(missing) == len(ADDRESSED) else f"no {', '.join(missing)}"
@@ -155,6 +171,10 @@ class EmbeddedStack:
                 f"GREENLIGHT_AIRFLOW_URL to services of your own"
             )
         return addresses_of(self.settings, load_secrets(self.settings.secrets), ports)
+
+    @property
+    def _ports_file(self) -> Path:
+        return self.settings.run / "ports.json"
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -175,7 +195,7 @@ class EmbeddedStack:
         return dict.fromkeys(BACKUP_SECRETS, folder) if folder.exists() else {}
 
     def _claim_ports(self) -> Ports:
-        path = self.settings.run / "ports.json"
+        path = self._ports_file
         ours = {key for name, key in PORT_OF.items() if self.supervisor.running(name)}
         ports = choose_ports(self.settings.ports, kept=read_ports(path, Ports), ours=ours)
         write_ports(path, ports)
