@@ -18,7 +18,7 @@ down: ## Stop them, in order; the data stays
 test: ## Set up, check, and run the tests (minutes)
 	scripts/setup dev ml autogptq
 	$(MAKE) --no-print-directory check
-	$(BIN)/pytest -m "not slow and not serve and not crash"
+	$(BIN)/pytest -m "not slow and not serve and not crash and not backup"
 
 test-slow: ## Set up everything and run what takes longer: the real model, the serving engine
 	scripts/setup dev ml autogptq serve
@@ -27,6 +27,10 @@ test-slow: ## Set up everything and run what takes longer: the real model, the s
 test-crash: ## Kill the controller at every journaled step, and the router (minutes)
 	scripts/setup dev
 	$(BIN)/pytest -m crash
+
+test-backup: ## Back up, damage, kill and restore on real databases and stores (minutes)
+	scripts/setup dev ml
+	$(BIN)/pytest -m backup
 
 test-faults: ## Damage a backup in every known way; last line: one JSON object (minutes)
 	scripts/setup core
@@ -77,4 +81,4 @@ clean: ## Remove caches of tools; environments, .greenlight and its data stay
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist
 	find dags plugins include tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo up down test test-slow test-crash test-faults drill check fix bench-quantize bench-gate bench-deploy bench-analysis bench-backup setup lock clean
+.PHONY: help demo up down test test-slow test-crash test-backup test-faults drill check fix bench-quantize bench-gate bench-deploy bench-analysis bench-backup setup lock clean

@@ -33,11 +33,11 @@ NIGHTLY = "14 2 * * *"
     tags=["greenlight", "backup"],
     params={
         "kind": Param(
-            None,
-            type=["null", "string"],
-            enum=[None, "full", "incremental"],
+            "due",
+            type="string",
+            enum=["due", "full", "incremental"],
             title="Kind",
-            description="Of the databases' copy. Empty: what is due by full_every_days.",
+            description="Of the databases' copies. due: as full_every_days in backup.yaml says.",
             section="Backup",
         )
     },

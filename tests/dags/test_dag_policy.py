@@ -13,6 +13,9 @@ HEAVY = {
     "matplotlib",
 }  # fmt: skip
 MOST_RUNS = 16
+ROUTINE = {"all_success", "none_failed", "none_failed_min_one_success"}
+RAISES_WHAT_FAILED = {"deploy_blue_green.outcome", "restore_drill.report"}
+"""Last tasks that run after a failure, and fail then."""
 
 
 def test_every_dag_file_imports(dag_bag):
@@ -62,6 +65,19 @@ def test_a_permanent_error_is_never_retried_and_others_are(dag_bag):
             assert decide(GateError("no")) is RetryAction.FAIL
             assert decide(UnavailableError("away")) is RetryAction.DEFAULT
             assert task.retries >= 1, f"{dag.dag_id}.{task.task_id}"
+
+
+def test_a_run_in_which_something_failed_is_no_success(dag_bag):
+    # Airflow judges a run by its last tasks alone.
+    forgiving = {
+        f"{dag.dag_id}.{task.task_id}"
+        for dag in dag_bag.dags.values()
+        for task in dag.tasks
+        if all(after.is_teardown for after in task.downstream_list)
+        and (task.on_failure_fail_dagrun or not task.is_teardown)
+        and task.trigger_rule.value not in ROUTINE
+    }
+    assert forgiving == RAISES_WHAT_FAILED
 
 
 def test_work_on_the_gpu_is_bounded_by_the_pool_and_in_time(dag_bag):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 from greenlight.backup.contents import SECRETS, Source
@@ -10,6 +11,8 @@ from greenlight.backup.ports import CatalogueVersion
 from greenlight.backup.sets import SavedFile, SavedSource, SavedVersion
 from greenlight.core.digest import FileEntry, Manifest, digest_file, short
 from greenlight.core.files import write_json
+
+log = logging.getLogger(__name__)
 
 
 def saved_source(home: Path, source: Source) -> SavedSource | None:
@@ -67,8 +70,11 @@ class VersionFiles:
         return saved, why_not(saved, version.folder)
 
     def keep(self) -> None:
-        """Remember the hashes of all versions asked for, for the next time."""
-        write_json(self._cache_file, self._used)
+        """Remember the hashes of all versions asked for; without room the next run reads again."""
+        try:
+            write_json(self._cache_file, self._used)
+        except OSError as error:
+            log.warning("hashes are not kept for the next time: %s", error)
 
     def _hash(self, path: Path) -> str:
         found = path.stat()

@@ -134,13 +134,17 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestorePlan:
-    """What would be restored, or why nothing is. `chosen` is none only when it is refused."""
+    """What would be restored, or why nothing is. `chosen` is none only when it is refused.
+
+    `no_room`: the one refusal that says something about this machine and nothing about the sets.
+    """
 
     region: str
     to: Path
     chosen: Chosen | None
     warnings: tuple[str, ...]
     refusals: tuple[str, ...]
+    no_room: str | None = None
 
     def require_possible(self) -> Chosen:
         """Return what to restore.
@@ -198,14 +202,15 @@ def plan_restore(
         return _plan(inventory, target, None, (), refusals)
     if to_end and at is None:
         chosen = replace(chosen, at=None)
-    refusals += _refuse_size(chosen, target)
+    no_room = _refuse_size(chosen, target)
+    refusals += [no_room] if no_room else []
     warnings = [*_warn_sets(chosen, inventory), *_warn_files(chosen)]
     if archived_until is None and chosen.at is not None and chosen.at > newest:
         warnings.append(
             f"nobody can say how far the log reaches; it is sure to reach {_text(newest)}, and the "
             f"restore fails when it ends before {_text(instant)}"
         )
-    return _plan(inventory, target, chosen, warnings, refusals)
+    return replace(_plan(inventory, target, chosen, warnings, refusals), no_room=no_room)
 
 
 def _plan(
@@ -340,12 +345,13 @@ def _warn_files(chosen: Chosen) -> Iterable[str]:
         )
 
 
-def _refuse_size(chosen: Chosen, target: Target) -> Iterable[str]:
-    if target.free_bytes is not None and target.free_bytes < chosen.bytes:
-        yield (
-            f"it takes {_mb(chosen.bytes)} and the log's size, but only {_mb(target.free_bytes)} "
-            f"are free under {target.path}; free some space or name a folder elsewhere"
-        )
+def _refuse_size(chosen: Chosen, target: Target) -> str | None:
+    if target.free_bytes is None or target.free_bytes >= chosen.bytes:
+        return None
+    return (
+        f"it takes {_mb(chosen.bytes)} and the log's size, but only {_mb(target.free_bytes)} "
+        f"are free under {target.path}; free some space or name a folder elsewhere"
+    )
 
 
 def _text(at: datetime) -> str:

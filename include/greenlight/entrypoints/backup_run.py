@@ -103,6 +103,8 @@ class Run:
         recorded = tools.record_tokens()
         tools.database_backups.prepare()
         databases = self._in_each(self.plan.regions, self._copy_databases)
+        if not databases:
+            raise none_took_it(self.failed)
         tools.databases.mark_time()
         catalogue = tools.databases.freeze(f"greenlight-{self.name}")
         self.say(f"restore point at {catalogue.point.at:%H:%M:%S} UTC")

@@ -23,10 +23,13 @@ from greenlight.entrypoints.backup_tools import open_tools
 
 log = logging.getLogger(__name__)
 
+DUE = "due"
+"""The kind of copy that is due, which the form cannot leave empty."""
 
-def back_up(kind: str | None, *, by: str) -> JsonDict:
+
+def back_up(kind: str, *, by: str) -> JsonDict:
     """Make a set; return its id, restore point and where it is."""
-    ended = Backups(open_tools()).run(BackupKind(kind) if kind else None, by=by)
+    ended = Backups(open_tools()).run(None if kind == DUE else BackupKind(kind), by=by)
     return ended.backup.model_dump(mode="json", include={"id", "point", "copies"})
 
 

@@ -23,7 +23,7 @@ from greenlight.registry.tags import Alias
 
 if TYPE_CHECKING:
     from greenlight.deploy.ports import LeaseStore
-    from greenlight.registry.ports import ModelRegistry, RegisteredVersion
+    from greenlight.registry.ports import ModelRegistry, Version
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +33,8 @@ class BackupTools:
     """Everything that backups act through. Each part can be a fake.
 
     `record_tokens` lets the champion generate, so that a restored one can be compared; none: there
-    is no champion. `remove_old_versions` gives back what a region's store keeps of what was deleted
-    before an instant, and returns how many bytes; on a bucket of one's own a lifecycle rule does it.
+    is no champion. `remove_old_versions` gives back what an embedded region keeps of what was
+    deleted before an instant, and returns how many bytes; elsewhere a lifecycle rule does it.
     """
 
     settings: Settings
@@ -159,7 +159,7 @@ def record_champion(settings: Settings) -> Recorded | None:
         return None
 
 
-def _champion(registry: ModelRegistry) -> RegisteredVersion | None:
+def _champion(registry: ModelRegistry) -> Version | None:
     for alias in (Alias.CHAMPION, Alias.CANDIDATE):
         for model in registry.models():
             if found := registry.find(model, tags={}, alias=alias):

@@ -1,6 +1,6 @@
 """Restores into a named target: planned, printed, then done. The source is never the target.
 
-Over a live home, asked for twice, nothing is lost either: the restored home is made beside it, and
+Over a live home, asked for twice, nothing is lost either: what was restored is made beside it, and
 what was there is moved aside.
 """
 
@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from greenlight.backup.inventory import read_inventory
 from greenlight.backup.restore_plan import Chosen, RestorePlan, Target, plan_restore
-from greenlight.core.errors import GateError, RefusedError, UnavailableError
+from greenlight.core.errors import ConfigError, GateError, RefusedError, UnavailableError
+from greenlight.entrypoints.replaced_home import beside, replace_home, require_replaceable
 from greenlight.entrypoints.restored_home import RestoredHome
 
 if TYPE_CHECKING:
@@ -88,12 +89,14 @@ class Restores:
         """Restore, let the databases recover once, and prove that registry and files agree.
 
         Raises:
-            RefusedError: the plan is refused.
+            RefusedError: the plan is refused; or the live home can't be replaced.
             InputError: what the region keeps is damaged.
             GateError: the registry and the files do not agree.
         """
-        chosen = plan.require_possible()
-        making = chosen.to if chosen.set_aside is None else beside(chosen.to)
+        chosen, making = plan.require_possible(), plan.to
+        if chosen.set_aside is not None:
+            require_replaceable(chosen.to)
+            making = beside(chosen.to)
         self.write(chosen, to=making, say=say)
         with RestoredHome(self._tools.settings, making) as home:
             say(home.start_databases())
@@ -105,37 +108,20 @@ class Restores:
             say("every registered version has its files, and every file its run")
             home.adopt()
         if chosen.set_aside is not None:
-            self._replace(chosen, making)
+            replace_home(self._tools.settings, set_aside=chosen.set_aside)
             say(f"{chosen.to} is replaced; what was there is in {chosen.set_aside}")
         return chosen.to
 
-    def _replace(self, chosen: Chosen, making: Path) -> None:
-        """Put the restored home in the place of the live one.
-
-        Secrets and stores stay: they are not in a set, and the home goes on with them.
-        """
-        from greenlight.entrypoints import stack
-
-        assert chosen.set_aside is not None
-        stack.down(self._tools.settings, report=lambda name, what: log.info("%s: %s", name, what))
-        chosen.to.rename(chosen.set_aside)
-        making.rename(chosen.to)
-        for name in KEPT:
-            if (chosen.set_aside / name).exists():
-                shutil.rmtree(chosen.to / name, ignore_errors=True)
-                (chosen.set_aside / name).rename(chosen.to / name)
-
     def _archived_until(self) -> datetime | None:
-        """Return how far the log has arrived; none: the database is gone, so nobody can say."""
+        """Return how far the log has arrived; none: nobody can say.
+
+        The database is gone, or is an empty one on a new machine, which archives nothing.
+        """
         try:
             return self._tools.databases.archiving().archived_at
-        except (UnavailableError, RefusedError) as error:
+        except (UnavailableError, RefusedError, ConfigError) as error:
             log.warning("how far the log reaches is unknown: %s", error)
             return None
-
-
-KEPT = ("secrets", "stores", "tools", "cache")
-"""Parts of a live home that a restore over it leaves as they are."""
 
 
 def _target(to: Path, home: Path, *, over_live: bool, typed_name: str | None) -> Target:
@@ -151,8 +137,3 @@ def _target(to: Path, home: Path, *, over_live: bool, typed_name: str | None) ->
         over_live=over_live,
         typed_name=typed_name,
     )
-
-
-def beside(home: Path) -> Path:
-    """Return where a home is made that replaces a live one."""
-    return home.with_name(f".{home.name}.restoring")

@@ -27,6 +27,7 @@ from greenlight.core.errors import (
     GateError,
     GreenlightError,
     InputError,
+    ProcessDiedError,
     ResourceError,
     RetryableError,
 )
@@ -35,6 +36,7 @@ from greenlight.entrypoints.restore import Restores
 from greenlight.entrypoints.restored_home import RestoredHome
 
 if TYPE_CHECKING:
+    from greenlight.core.settings import Settings
     from greenlight.entrypoints.backup_tools import BackupTools
 
 log = logging.getLogger(__name__)
@@ -143,6 +145,7 @@ class Climb:
     choice: Choice
     scratch: Path
     say: Say = log.info
+    open_home: Callable[[Settings, Path], RestoredHome] = RestoredHome
     rungs: list[RungResult] = field(default_factory=list)
     lost_and_ahead: tuple[int, int] | None = None
     difference: str | None = None
@@ -175,8 +178,8 @@ class Climb:
         self._rung(Rung.HASHES, lambda: self._hashes(backup))
         if not self._rung(Rung.RESTORES, lambda: self._restore(restores, chosen)):
             return backup
-        with RestoredHome(self.tools.settings, self.scratch) as home:
-            if self._rung(Rung.STARTS, home.start_databases):
+        with self.open_home(self.tools.settings, self.scratch) as home:
+            if self._rung(Rung.STARTS, lambda: _start(home)):
                 self._look(home, backup)
         return backup
 
@@ -206,6 +209,8 @@ class Climb:
 
     def _find(self, restores: Restores, found: list[tuple[BackupSet, Chosen]]) -> str:
         plan = restores.plan(self.choice.region, at=self.choice.at, to=self.scratch)
+        if plan.no_room:
+            raise ResourceError(plan.no_room)
         chosen = plan.require_possible()
         backup = self.tools.store(self.choice.region).get(chosen.files.id)
         found.append((backup, chosen))
@@ -258,6 +263,19 @@ class Climb:
     def _recovery_s(self) -> float | None:
         seconds = {r.rung: r.seconds for r in self.rungs if r.outcome is Outcome.PASS}
         return sum(seconds[r] for r in RECOVERY) if seconds.keys() >= set(RECOVERY) else None
+
+
+def _start(home: RestoredHome) -> str:
+    """Start the databases. A server that ends while it recovers is no accident of this machine.
+
+    Raises:
+        GateError: it ended.
+        UnavailableError: it didn't recover in time.
+    """
+    try:
+        return home.start_databases()
+    except ProcessDiedError as error:
+        raise GateError(str(error)) from error
 
 
 def _count_rows(home: RestoredHome, backup: BackupSet) -> str:

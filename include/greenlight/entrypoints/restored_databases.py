@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from greenlight.backup.restore_plan import DATABASES, RestorePlan
-from greenlight.core.errors import RefusedError
-from greenlight.entrypoints.restore import Restores, beside
+from greenlight.entrypoints.replaced_home import beside, require_replaceable
+from greenlight.entrypoints.restore import Restores
 from greenlight.entrypoints.restored_home import RestoredHome
 
 if TYPE_CHECKING:
@@ -66,9 +66,8 @@ def restore_databases(tools: BackupTools, plan: RestorePlan, *, say: Say = log.i
         ProcessDiedError: the databases did not recover; the end of their log is in the message.
     """
     chosen = plan.require_possible()
+    require_replaceable(chosen.to)
     making, began = beside(chosen.to), tools.clock.monotonic()
-    if making.exists():
-        raise RefusedError(f"{making} was left by a restore that did not end well: remove it first")
     tools.database_backups.restore(
         chosen.region, chosen.databases.stored.label, to=making / DATABASES, at=chosen.at
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -86,6 +87,12 @@ class StoreProcess:
             self._process.stop()
             self._process = None
         seaweedfs.forget_sockets(self._store.inner)
+
+    def lose(self) -> None:
+        """Take it away with all it holds. Started again, it is empty and has no bucket."""
+        self.kill()
+        shutil.rmtree(self.folder / "data")
+        seaweedfs.prepare(self._store)
 
     def freeze(self) -> None:
         """Let it accept connections and answer nothing, until `thaw`."""

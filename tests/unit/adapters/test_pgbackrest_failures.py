@@ -67,9 +67,16 @@ SERVER_ERROR = "ERROR: [101]: HTTP request failed with 503 (Slow Down):\n"
 CERTIFICATE = "ERROR: [095]: unable to find hostname 'h' in certificate common name or subject\n"
 
 
+NO_SERVER = """\
+WARN: unable to check pg1: [DbConnectError] unable to connect to 'port=1': No such file
+ERROR: [027]: no database found
+"""
+
+
 @pytest.mark.parametrize(
     ("code", "said", "error", "match"),
     [
+        (27, NO_SERVER, UnavailableError, r"the server can't be asked: unable to connect"),
         (95, WRONG_KEY, ConfigError, r"unable to flush; /the/file isn't the passphrase"),
         (29, GARBLED, ConfigError, r"line 1: \?+; /the/file isn't the passphrase"),
         (104, EXPIRE, ConfigError, r"isn't the passphrase"),

@@ -194,6 +194,12 @@ def test_words_that_are_not_known_count_against_the_copy(line):
     assert found == (f"verify said what isn't understood: {line.strip()}",)
 
 
+def test_an_error_that_nothing_explains_counts_against_every_copy():
+    assert findings(answer(status="error"), log()) == (
+        "verify reports an error, and doesn't say which",
+    )
+
+
 def test_no_report_is_no_good_report():
     assert "verify reported nothing" in findings("", "")
     assert "verify reported nothing" in findings("", log())

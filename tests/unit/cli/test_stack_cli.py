@@ -54,3 +54,9 @@ def test_the_address_table_shows_no_secret():
     shown = [str(cell) for column in address_table(found).columns for cell in column.cells]
     assert "http://127.0.0.1:1" in shown
     assert "hidden" not in " ".join(shown) + repr(found)
+
+
+def test_an_unknown_service_is_not_started_and_the_known_ones_are_named(run):
+    error = run("up", "--only", "postgress").exception
+    assert isinstance(error, InputError)
+    assert "no service is called 'postgress'; there are store-a, store-b, postgres" in str(error)

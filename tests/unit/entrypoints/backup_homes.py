@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from greenlight.backup.backup_file import BackupFile, Region, Retention
+from greenlight.backup.ladder import Drill, Outcome, Rung, RungResult
 from greenlight.backup.ports import CatalogueVersion
 from greenlight.core.digest import manifest_of
 from greenlight.core.settings import Settings
@@ -106,3 +107,18 @@ class BackupHome:
         """Return the states of a region's sets by id."""
         (inventory,) = self.backups.inventories(region)
         return {stored.id: stored.state for stored in inventory.sets}
+
+
+def a_drill(outcomes=None, *, number=1, **changes):
+    """Return a drill whose rungs pass, but for some."""
+    found = dict.fromkeys(Rung, Outcome.PASS) | (outcomes or {})
+    fields = {
+        "id": f"a-{number}", "began_at": NOON + timedelta(days=number), "region": "a",
+        "set_id": "20261125T021400Z", "target_at": NOON, "rto_s": 41.4, "rpo_s": 7.0,
+        "rows_lost": 0, "rows_ahead": 0,
+        "rungs": tuple(
+            RungResult(rung=rung, outcome=outcome, says=f"of {rung}", seconds=2)
+            for rung, outcome in found.items()
+        ),
+    }  # fmt: skip
+    return Drill(**fields | changes)

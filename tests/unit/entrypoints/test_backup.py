@@ -227,6 +227,6 @@ def test_a_clock_that_is_not_the_database_servers_makes_no_set(home, hours):
     other = TickingClock()
     other.time += timedelta(hours=hours)
     backups = Backups(replace(home.tools, clock=other))
-    with pytest.raises(RefusedError, match="3,[56].. s (ahead of|behind) the database server's"):
+    with pytest.raises(RefusedError, match=r"3,[56].. s (ahead of|behind) the database server's"):
         backups.run(by="test")
     assert home.states("a") == {}

@@ -32,7 +32,6 @@ log = logging.getLogger(__name__)
 
 ARCHIVE = "archive.conf"
 """The configuration with all regions, by which the server pushes its log."""
-POLL_S = 0.5
 WRITABLE = f"{PATH.strip('/')}/writable"
 """An object that is written to see whether the store takes anything."""
 
@@ -77,7 +76,8 @@ class PgBackRest:
     def prepare(self) -> None:
         """Make the repositories, and prove that the log arrives in each.
 
-        A region that is away or full is left out: whoever writes there will be told.
+        A region that is away or full, or doesn't let us in, is left out: whoever writes there will
+        be told.
 
         Raises:
             UnavailableError: the log did not arrive.
@@ -87,10 +87,10 @@ class PgBackRest:
         for region in self._repositories:
             try:
                 repository = self._writable(region)
-            except (UnavailableError, ResourceError) as error:
+                self.make_repository(region, server_runs=True)
+            except (UnavailableError, ResourceError, ConfigError) as error:
                 log.warning("region %s is left out: %s", region, error)
                 continue
-            self.make_repository(region, server_runs=True)
             self._program.run(repository, "check")
 
     def back_up(self, region: str, kind: BackupKind, *, mark: str) -> DatabaseCopy:
@@ -113,31 +113,6 @@ class PgBackRest:
     def copies(self, region: str) -> tuple[DatabaseCopy, ...]:
         """Return the complete copies, oldest first. A region without a repository has none."""
         return tuple(found.copy for found in self._listing(self._reached(region)).copies)
-
-    def wait_log(self, region: str, lsn: str, *, at_most_s: float) -> None:
-        """Return when a region has the log up to `lsn`, whatever the other regions have.
-
-        Raises:
-            UnavailableError: it hasn't in time.
-            RefusedError: it has no copy, so its log is of no use.
-        """
-        repository = self._reached(region)
-        copies = self._listing(repository).copies
-        if not copies:
-            raise RefusedError(f"region {region} has no copy yet, so its log is of no use")
-        newest = copies[-1]
-        segment = holding(lsn, number=timeline(newest.last))
-        deadline = self._program.clock.monotonic() + at_most_s
-        while True:
-            archived = self._archived_log(repository, newest, log_file=segment[:16])
-            if segment in archived.segments:
-                return
-            if self._program.clock.monotonic() >= deadline:
-                raise UnavailableError(
-                    f"region {region}: the log up to {lsn} (segment {segment}) did not arrive in "
-                    f"{at_most_s:g} s"
-                )
-            self._program.sleep(POLL_S)
 
     def verify(self, region: str, label: str, *, until: str | None = None) -> tuple[str, ...]:
         """Return what is wrong with a copy, those it needs, and the log from it on to the newest.
@@ -232,10 +207,8 @@ class PgBackRest:
             shutil.rmtree(to, ignore_errors=True)
             raise
 
-    def _archived_log(
-        self, repository: Repository, wanted: ListedCopy, *, log_file: str = ""
-    ) -> log_listing.ArchivedLog:
-        folder = f"archive/{STANZA}/{wanted.archive}/{log_file}".rstrip("/")
+    def _archived_log(self, repository: Repository, wanted: ListedCopy) -> log_listing.ArchivedLog:
+        folder = f"archive/{STANZA}/{wanted.archive}"
         output = self._program.run(repository, "repo-ls", folder, *log_listing.ARGUMENTS)
         return log_listing.parse_log_listing(output.answer)
 

@@ -35,6 +35,7 @@ LONGEST = 300
 
 _ERROR = re.compile(r"^(?:P\d+ +)?ERROR: \[(\d{3})\]: (.*)$", re.MULTILINE)
 _NAMED = re.compile(r"^\[(\w+)\] ")
+_NO_SERVER = re.compile(r"\[DbConnectError\] (.*)")
 _HTTP = re.compile(r"HTTP request failed with (\d{3})")
 _S3 = re.compile(r"<Code>(\w+)</Code>")
 
@@ -45,8 +46,9 @@ def failure(code: int, said: str, *, doing: str, passphrase: Path) -> Greenlight
     `doing` is the message's first words, such as `region a: pgbackrest backup`; `passphrase` is
     the file with the repository's.
     """
-    first = _ERROR.search(said)
-    if first:
+    if no_server := _NO_SERVER.search(said):
+        return UnavailableError(f"{doing}: the server can't be asked: {no_server[1]}")
+    if first := _ERROR.search(said):
         code = int(first[1]) if code == int(first[1]) or code == 104 else code
         said = said[first.start(2) :]
     return _classified(code, said, f"{doing}: {_headline(said)}", passphrase)

@@ -81,15 +81,13 @@ class Program:
         self._write(folder / name, text)
         return home / FOLDER / name
 
-    def run(
-        self, repository: Repository, command: str, *arguments: str, doing: str | None = None
-    ) -> Output:
+    def run(self, repository: Repository, command: str, *arguments: str) -> Output:
         """Run a command on one repository.
 
         Raises:
             GreenlightError: it failed; which error says what to do.
         """
-        doing = doing or f"region {repository.region}: pgbackrest {command}"
+        doing = f"region {repository.region}: pgbackrest {command}"
         deadline = self.clock.monotonic() + LOCK_WAIT_S
         while True:
             code, output = self._run_once(repository, command, *arguments)

@@ -73,6 +73,12 @@ class Report:
     damage: list[Damage] = field(default_factory=list)
     remarks: list[tuple[str | None, str]] = field(default_factory=list)
 
+    @property
+    def says_why(self) -> bool:
+        """Whether anything was found, in whatever copy."""
+        bad_copies = any(status != "valid" for status in self.copies.values())
+        return bool(self.damage or self.remarks or bad_copies or any(self.bad_segments.values()))
+
     def findings(self, wanted: ListedCopy, *, until: str | None = None) -> tuple[str, ...]:
         """Return what is wrong with a copy, those it needs, and its log, one a line.
 
@@ -124,6 +130,8 @@ def parse_verify(answer: str, log: str) -> Report:
     for line in answer.splitlines():
         _read_answer(report, line)
     _read_log(report, log)
+    if "status: error" in answer.splitlines() and not report.says_why:
+        report.remarks.append((None, "verify reports an error, and doesn't say which"))
     return report
 
 
