@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -164,7 +165,7 @@ def _open() -> Backups:
 
 
 def _me() -> str:
-    return f"{getpass.getuser()} (greenlight backup)"
+    return f"{getpass.getuser()} (greenlight backup, process {os.getpid()})"
 
 
 def _passed(checks: Sequence[Verification]) -> list[str]:

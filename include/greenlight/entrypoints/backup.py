@@ -227,7 +227,8 @@ class Backups:
             now = leases.current(LEASE)
             since = f"{now.holder} since {now.taken_at:%Y-%m-%d %H:%M:%S} UTC" if now else "nobody"
             raise RefusedError(
-                f"backups are being made or pruned by {since}; wait for it"
+                f"backups are being made or pruned by {since}; wait for it. When that was killed, "
+                f"its claim lapses within {LEASE_S:g} s"
             ) from error
         try:
             with LeaseKeeper(leases, lease, ttl_s=LEASE_S) as keeper:

@@ -54,6 +54,8 @@ def replace_home(settings: Settings, *, set_aside: Path) -> None:
     for part in PARTS:
         _move(home / part, set_aside / part)
         _move(making / part, home / part)
+    if not (home / RUNS_ON).exists():  # a new machine, where nobody is served yet
+        _move(making / RUNS_ON, home / RUNS_ON)
     shutil.rmtree(making)
 
 

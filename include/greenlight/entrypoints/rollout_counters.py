@@ -10,7 +10,7 @@ from greenlight.deploy.counters import FirstTokens, LiveCounts, Tally, Unread, t
 
 if TYPE_CHECKING:
     from greenlight.deploy.ports import RouterState
-    from greenlight.deploy.serving import Serving
+    from greenlight.deploy.serving_hosts import Serving
     from greenlight.entrypoints.rollout_tools import Tools
 
 FIRST_READS = 3

@@ -14,7 +14,7 @@ from greenlight.core.types import JsonDict
 from greenlight.deploy.colours import Colour
 from greenlight.deploy.journal import Event, Outcome, Phase, Progress, Rollout, Step, progress
 from greenlight.deploy.rollout_file import RolloutSettings, Strategy
-from greenlight.deploy.serving import Serving, everywhere, up_to_host
+from greenlight.deploy.serving_hosts import Serving, everywhere, up_to_host
 from greenlight.entrypoints.lease_keeper import LeaseKeeper
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from greenlight.deploy.ports import (
     Target,
 )
 from greenlight.deploy.rollout_file import LoadSettings
-from greenlight.deploy.serving import Serving
+from greenlight.deploy.serving_hosts import Serving
 
 if TYPE_CHECKING:
     from greenlight.registry.ports import ModelRegistry, Version

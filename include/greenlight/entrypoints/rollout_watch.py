@@ -24,7 +24,7 @@ from greenlight.deploy.analysis import (
     next_action,
 )
 from greenlight.deploy.samples import Sample, SampleSet
-from greenlight.deploy.serving import Serving, rate_of_each
+from greenlight.deploy.serving_hosts import Serving, rate_of_each
 from greenlight.entrypoints.rollout_counters import Counters
 from greenlight.entrypoints.rollout_hold import Hold
 from greenlight.entrypoints.rollout_smoke import DEFAULT_PROMPTS

@@ -6,6 +6,7 @@ were, and the next run works.
 
 import os
 import subprocess
+import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -21,7 +22,7 @@ from greenlight.core.errors import (
     ResourceError,
     UnavailableError,
 )
-from greenlight.entrypoints.backup import Backups
+from greenlight.entrypoints.backup import LEASE, LEASE_S, Backups
 from greenlight.entrypoints.backup_tools import open_tools
 from greenlight.entrypoints.restore import Restores
 from greenlight.testing.backup_worlds import backup_world
@@ -98,6 +99,7 @@ def test_a_run_that_is_killed_while_it_works_leaves_no_whole_set_and_the_old_one
     made = made_since(world, before)
     assert made[REGION] == []
     assert made["a"] in ([], ["not verified"])
+    forget_claim(world)
 
 
 @pytest.mark.parametrize("words", WORDS)
@@ -107,6 +109,24 @@ def test_a_run_that_is_killed_after_a_stage_leaves_no_whole_set_and_the_old_ones
     made = made_since(world, before)
     if not words.startswith("region a: read"):
         assert made == {"a": [], "b": []}
+    forget_claim(world)
+
+
+def forget_claim(world):
+    """Let the claim of a killed run lapse at once, and not within a minute."""
+    leases = world.tools().leases
+    if lease := leases.current(LEASE):
+        leases.release(lease)
+
+
+def test_the_claim_of_a_killed_run_lapses_by_itself(world, whole_again):
+    kill_while(world, lambda _: world.tools().leases.current(LEASE))
+    with pytest.raises(RefusedError, match="its claim lapses within 60 s"):
+        world.backups().run(by="test")
+    deadline = time.monotonic() + LEASE_S + 5
+    while world.tools().leases.current(LEASE):
+        assert time.monotonic() < deadline
+        time.sleep(1)
 
 
 def test_after_all_that_the_old_sets_are_whole_and_restorable(world, tmp_path):

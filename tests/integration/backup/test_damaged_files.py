@@ -123,6 +123,13 @@ def test_a_finding_names_the_object(files, snapshot, process):
         assert name in "".join(files.verify(A, snapshot.id))
 
 
+def test_saving_again_repairs_nothing(files, snapshot, process, home):
+    with changed(process.s3, "data/", flipped):
+        again = files.back_up(A, root=home, paths=SAVED, mark="again")
+        assert again.stored_bytes == 0
+        assert files.verify(A, again.id)
+
+
 def test_a_restore_that_lacks_data_fails_in_seconds(files, snapshot, process, tmp_path):
     with changed(process.s3, "data/", gone) as name:
         began = time.monotonic()

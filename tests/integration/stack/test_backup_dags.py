@@ -24,7 +24,7 @@ from greenlight.backup.history import RESTORE, DrillRecord
 from greenlight.backup.ladder import Outcome, Rung
 from greenlight.backup.sets import BackupKind, Verdict
 from greenlight.core.digest import manifest_of
-from greenlight.core.settings import Settings
+from greenlight.core.settings import Settings, load_settings
 from greenlight.entrypoints import stack
 from greenlight.entrypoints.backup_tools import BackupTools, open_tools
 from greenlight.entrypoints.models import open_registry
@@ -45,7 +45,7 @@ MODEL = "tiny"
 REGIONS = ["a", "b"]
 CHAMPION = {Rung.CHAMPION_LOADS, Rung.CHAMPION_GENERATES}
 ENDED_WITHIN_S = 600.0
-CAN_GENERATE = Settings().ml_python.is_file()
+CAN_GENERATE = load_settings({}).ml_python.is_file()
 
 
 class World:

@@ -46,6 +46,14 @@ def test_what_a_set_holds_is_exchanged_and_all_else_stays(make_settings):
     assert not beside(home).exists()
 
 
+def test_a_new_machine_whose_router_never_ran_gets_the_one_of_the_set(make_settings):
+    settings = make_settings()
+    write(settings.home, "secrets/key", text="brought")
+    write(beside(settings.home), "router/one/haproxy.cfg", text="restored")
+    replace_home(settings, set_aside=settings.home.with_name("aside"))
+    assert texts(settings.home) == {"secrets/key": "brought", "router/one/haproxy.cfg": "restored"}
+
+
 def test_what_an_earlier_restore_left_is_looked_at_before_it_is_removed(make_settings):
     home = make_settings().home
     beside(home).mkdir(parents=True)

@@ -4,7 +4,7 @@ import pytest
 
 from greenlight.deploy.colours import Colour
 from greenlight.deploy.journal import Rollout
-from greenlight.deploy.serving import everywhere, rate_of_each, up_to_host
+from greenlight.deploy.serving_hosts import everywhere, rate_of_each, up_to_host
 
 BLUE, GREEN = Colour.BLUE, Colour.GREEN
 HOSTS = ("h0", "h1", "h2")
