@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import dag, task
+from airflow.sdk import dag, setup, task, teardown
 
 from greenlight_policy import DEFAULT_ARGS
 
@@ -31,13 +31,26 @@ WEEKLY = "14 5 * * 0"
 def backup_fault_drill():
     """Wire the fault matrix."""
 
-    @task
-    def plant_faults():
+    @setup
+    def make_scratch(run_id=None):
         from greenlight.entrypoints import backup_tasks
 
-        return backup_tasks.plant_faults()
+        return backup_tasks.make_scratch(run_id, of="fault-drill")
 
-    plant_faults()
+    @task
+    def plant_faults(scratch):
+        from greenlight.entrypoints import backup_tasks
+
+        return backup_tasks.plant_faults(scratch)
+
+    @teardown
+    def remove_scratch(scratch):
+        from greenlight.entrypoints import backup_tasks
+
+        backup_tasks.remove_scratch(scratch)
+
+    scratch = make_scratch()
+    scratch >> plant_faults(scratch) >> remove_scratch(scratch)
 
 
 backup_fault_drill()

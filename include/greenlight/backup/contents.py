@@ -17,8 +17,9 @@ class Source:
     path: str
 
 
+ARTIFACTS = "mlflow/artifacts"
 SOURCES = (
-    Source(name="artifacts", path="mlflow/artifacts"),
+    Source(name="artifacts", path=ARTIFACTS),
     Source(name="models", path="models"),
     Source(name="datasets", path="datasets"),
     Source(name="configuration", path="config"),

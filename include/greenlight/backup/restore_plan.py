@@ -78,8 +78,9 @@ class Source:
 class Chosen:
     """What a restore takes. `at`: the last instant that counts; none: as far as the log goes.
 
-    `databases` and `files` are often of different sets. `set_aside`: where the live home, or its
-    databases, go before they are replaced; none: nothing is replaced.
+    `databases` and `files` are often of different sets. `deleted_since`: a set whose artifacts are
+    written first, because `files` lacks some of its versions. `set_aside`: where the live home, or
+    its databases, go before they are replaced; none: nothing is replaced.
     """
 
     region: str
@@ -89,6 +90,7 @@ class Chosen:
     to: Path
     set_aside: Path | None
     databases_only: bool
+    deleted_since: Source | None = None
 
     @property
     def bytes(self) -> int:
@@ -118,6 +120,8 @@ class Chosen:
         if self.databases_only:
             lines.append("compare the registry with the files that are there, which stay")
         else:
+            if (earlier := self.deleted_since) is not None:
+                lines.append(f"restore the artifacts of snapshot {earlier.snapshot.id}")
             lines += [
                 f"restore {snapshot.files:,} files of snapshot {snapshot.id}, as they were at "
                 f"{_text(snapshot.at)}",
@@ -247,14 +251,19 @@ def _choose(
         return None
     replaced = target.path / DATABASES if target.databases_only else target.path
     aside = replaced.with_name(f"{replaced.name}.before-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}")
+    databases = max(before, key=lambda source: source.copy.ended_at)
+    files = next((source for source in usable if source.point_at >= at), usable[-1])
+    is_earlier = databases.point_at <= at < files.point_at
+    gone = databases.stored.versions - files.stored.versions
     return Chosen(
         region=region,
         at=at,
-        databases=max(before, key=lambda source: source.copy.ended_at),
-        files=next((source for source in usable if source.point_at >= at), usable[-1]),
+        databases=databases,
+        files=files,
         to=target.path,
         set_aside=aside if target.is_home else None,
         databases_only=target.databases_only,
+        deleted_since=databases if is_earlier and gone else None,
     )
 
 
@@ -335,13 +344,12 @@ def _warn_files(chosen: Chosen) -> Iterable[str]:
             f"{_text(files.point_at)} are missing, and configuration is as it was then"
         )
         return
-    gone = sorted(databases.stored.versions - files.stored.versions)
-    if gone and databases.point_at <= chosen.at:
+    if chosen.deleted_since is not None:
+        gone = sorted(databases.stored.versions - files.stored.versions)
         names = ", ".join(f"{model} version {version}" for model, version in gone)
         yield (
             f"deleted between {_text(databases.point_at)} and {_text(files.point_at)}: {names}; "
-            "if the restored registry lists them, their files are in snapshot "
-            f"{databases.snapshot.id}"
+            f"their files come from snapshot {databases.snapshot.id}"
         )
 
 

@@ -76,6 +76,9 @@ def run(
         raise typer.Exit(1 if found.refusals else 0)
     home = restores.run(found, say=_say)
     _say(f"restored; start it with: GREENLIGHT_HOME='{home}' make up")
+    if over_live:
+        _say("then at once: greenlight backup run, since copies of the past that was given up")
+        _say("can't be brought to what comes now")
 
 
 @app.command()
@@ -105,7 +108,7 @@ def databases(
     if dry_run:
         raise typer.Exit(1 if found.refusals else 0)
     restore_databases(tools, found, say=_say)
-    _say("start it with: make up")
+    _say("start it with: make up; then at once: greenlight backup run")
 
 
 @app.command()

@@ -91,19 +91,22 @@ class Matrix:
 
 
 def run(settings: Settings, *, say: Say = log.info, clock: Clock | None = None) -> Matrix:
-    """Make a small home, back it up twice, plant every fault, and throw the home away."""
+    """Plant every fault in a small home that is thrown away."""
+    settings.work.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=settings.work, prefix=".faults-") as folder:
+        return run_in(Path(folder), say=say, clock=clock or SystemClock())
+
+
+def run_in(folder: Path, *, say: Say, clock: Clock) -> Matrix:
+    """Make a small home in an empty folder, back it up twice, and plant every fault."""
     from greenlight.testing.backup_faults import FAULTS
     from greenlight.testing.backup_worlds import backup_world
 
-    settings.work.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory(dir=settings.work, prefix=".faults-") as folder,
-        backup_world(Path(folder)) as world,
-    ):
+    with backup_world(folder) as world:
         world.backups().run(by="fault matrix", say=say)
         world.register("second")
         world.backups().run(by="fault matrix", say=say)
-        return plant_all(world, FAULTS, say=say, clock=clock or SystemClock())
+        return plant_all(world, FAULTS, say=say, clock=clock)
 
 
 def plant_all(world: BackupWorld, faults: Sequence[Fault], *, say: Say, clock: Clock) -> Matrix:
@@ -121,8 +124,8 @@ def plant_all(world: BackupWorld, faults: Sequence[Fault], *, say: Say, clock: C
     return Matrix(planted=tuple(planted))
 
 
-def drill(settings: Settings, *, clock: Clock | None = None) -> JsonDict:
-    """Do the whole matrix, publish it as metrics, and keep it in MLflow.
+def drill(settings: Settings, *, folder: Path, clock: Clock | None = None) -> JsonDict:
+    """Do the whole matrix in an empty folder, publish it as metrics, and keep it in MLflow.
 
     Raises:
         GateError: a fault was not noticed, or a healthy set was accused.
@@ -133,7 +136,7 @@ def drill(settings: Settings, *, clock: Clock | None = None) -> JsonDict:
     from greenlight.registry.ports import RunLog
 
     clock = clock or SystemClock()
-    began, matrix = clock.now(), run(settings, clock=clock)
+    began, matrix = clock.now(), run_in(folder, say=log.info, clock=clock)
     write_faults(settings.metrics, {one.fault: one.outcome for one in matrix.planted}, at=began)
     kept = open_registry(settings).log_run(
         RunLog(

@@ -71,36 +71,30 @@ def choose(region: str | None) -> JsonDict:
     return {"region": choice.region, "at": choice.at.isoformat()}
 
 
-def make_scratch(run_id: str) -> str:
-    """Make a folder for one drill."""
-    folder = scratch_of(load_settings(), run_id)
+def make_scratch(run_id: str, *, of: str = "restore-drill") -> str:
+    """Make a folder for one run of a drill."""
+    folder = scratch_of(load_settings(), run_id, of=of)
     folder.mkdir(parents=True, exist_ok=True)
     return str(folder)
 
 
 def climb(choice: JsonDict, scratch: str) -> JsonDict:
-    """Try every rung; return what came of each.
-
-    A killed attempt may have left half a home with its databases running: they go first.
-    """
+    """Try every rung; return what came of each."""
     tools, folder = open_tools(), Path(scratch)
     chosen = restore_drill.Choice(
         region=choice["region"],
         at=datetime.fromisoformat(choice["at"]),
         expected=tools.databases.sentinels(),
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
-        _clear(tools.settings, folder)
+    with _emptied(folder):
         return restore_drill.climb(tools, chosen, folder).model_dump(mode="json")
 
 
 def remove_scratch(scratch: str) -> None:
-    """Stop what runs in a scratch home, and delete it. Nothing there is fine."""
+    """Stop what runs in a drill's folder, and delete it. Nothing there is fine."""
     folder = Path(scratch)
     if folder.exists():
-        with _alone(folder):
-            _clear(load_settings(), folder)
+        with _emptied(folder):
             folder.rmdir()
 
 
@@ -126,41 +120,46 @@ def report(drill: JsonDict | None) -> JsonDict:
     return {"outcome": str(found.outcome), "report": url}
 
 
-def plant_faults() -> JsonDict:
+def plant_faults(scratch: str) -> JsonDict:
     """Run the fault matrix, and keep it in MLflow."""
     from greenlight.entrypoints import backup_faults
 
-    return backup_faults.drill(load_settings())
+    with _emptied(Path(scratch)):
+        return backup_faults.drill(load_settings(), folder=Path(scratch))
+
+
+def scratch_of(settings: Settings, run_id: str, *, of: str = "restore-drill") -> Path:
+    """Return the folder of one run of a drill; its id may hold what a path may not."""
+    name = "".join(c if c.isalnum() or c in "-_" else "-" for c in run_id)
+    return settings.work / f".{of}-{name}"
 
 
 @contextmanager
-def _alone(scratch: Path) -> Iterator[None]:
-    """Hold a drill's folder, after whoever holds it now.
+def _emptied(scratch: Path) -> Iterator[None]:
+    """Hold a drill's folder, after whoever holds it now, with nothing in it.
 
-    Airflow begins to tear down a cancelled drill seconds before it ends the climbing process. The
-    kernel releases the folder when that process ends, however it ends.
+    A killed attempt may have left half a home there with its databases running. And Airflow begins
+    to tear down a cancelled drill seconds before it ends the drill's process; the kernel releases
+    the folder when that process ends, however it ends.
     """
+    scratch.mkdir(parents=True, exist_ok=True)
     handle = os.open(scratch, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
+        _clear(scratch)
         yield
     finally:
         os.close(handle)
 
 
-def _clear(settings: Settings, scratch: Path) -> None:
-    """Stop what runs in a scratch home, and empty it."""
+def _clear(scratch: Path) -> None:
+    """Stop what runs in the homes of a folder, and empty it."""
     from greenlight.entrypoints.restored_home import stop
 
-    stop(settings, scratch)
+    for run in (*scratch.glob("run"), *scratch.glob("*/run")):
+        stop(load_settings(), run.parent)
     for path in scratch.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink()
-
-
-def scratch_of(settings: Settings, run_id: str) -> Path:
-    """Return the folder of one drill; a run's id may hold what a path may not."""
-    name = "".join(c if c.isalnum() or c in "-_" else "-" for c in run_id)
-    return settings.work / f"{restore_drill.SCRATCH}{name}"

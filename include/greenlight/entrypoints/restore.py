@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from greenlight.backup.contents import ARTIFACTS
 from greenlight.backup.inventory import read_inventory
 from greenlight.backup.restore_plan import Chosen, RestorePlan, Target, plan_restore
 from greenlight.core.errors import ConfigError, GateError, RefusedError, UnavailableError
@@ -82,6 +83,9 @@ class Restores:
         )
         say(f"databases are written ({tools.clock.monotonic() - began:.1f} s)")
         began = tools.clock.monotonic()
+        if (earlier := chosen.deleted_since) is not None:
+            snapshot = earlier.stored.snapshot_id
+            tools.files.restore(chosen.region, snapshot, to=to, folder=ARTIFACTS)
         tools.files.restore(chosen.region, chosen.files.stored.snapshot_id, to=to)
         say(f"files are written ({tools.clock.monotonic() - began:.1f} s)")
 

@@ -78,7 +78,7 @@ ERROR: [027]: no database found
     [
         (27, NO_SERVER, UnavailableError, r"the server can't be asked: unable to connect"),
         (95, WRONG_KEY, ConfigError, r"unable to flush; /the/file isn't the passphrase"),
-        (29, GARBLED, ConfigError, r"line 1: \?+; /the/file isn't the passphrase"),
+        (29, GARBLED, ConfigError, r"line 1; /the/file isn't the passphrase"),
         (104, EXPIRE, ConfigError, r"isn't the passphrase"),
         (49, AWAY, UnavailableError, r"Connection refused$"),
         (39, FORBIDDEN, ConfigError, r"403 \(Forbidden\): \(SignatureDoesNotMatch\); check bucket"),

@@ -88,11 +88,20 @@ def test_after_the_newest_set_files_of_later_versions_are_missing_and_the_plan_s
     assert "registered after 2026-03-05 02:14:07 UTC are missing" in found.warnings[0]
 
 
-def test_versions_that_were_deleted_in_between_are_named_with_the_snapshot_that_has_them():
+def test_files_of_versions_that_were_deleted_in_between_come_from_the_set_before():
     world = nights([PASS] * 3, versions={0: {("m", 1), ("m", 2)}})
-    (warning,) = plan(world, at=START + DAY / 2).warnings
+    found = plan(world, at=START + DAY / 2)
+    assert found.require_possible().deleted_since.id == night(0)
+    assert f"restore the artifacts of snapshot snap-{night(0)}" in found.lines()
+    (warning,) = found.warnings
     assert "m version 2" in warning
     assert f"snap-{night(0)}" in warning
+
+
+def test_what_was_deleted_before_the_instant_or_never_needs_no_other_set():
+    world = nights([PASS] * 3, versions={0: {("m", 1), ("m", 2)}})
+    for at in (START, START + DAY, START + DAY + DAY / 2):
+        assert plan(world, at=at).require_possible().deleted_since is None
 
 
 def test_a_damaged_set_is_passed_over_and_named():

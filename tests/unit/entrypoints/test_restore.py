@@ -74,6 +74,19 @@ def test_databases_and_files_are_written_from_what_was_chosen(home, tmp_path):
     assert (tmp_path / "new" / folder / "weights.bin").read_text() == "one"
 
 
+def test_files_that_were_deleted_before_the_next_set_are_written_too(home, tmp_path):
+    folder = home.register("two")
+    home.run()
+    at = home.clock.time
+    (folder / "weights.bin").unlink()
+    home.databases.versions.pop()
+    home.run()
+    chosen = plan(home, tmp_path / "new", at=at).require_possible()
+    Restores(home.tools).write(chosen, to=tmp_path / "new", say=home.said.append)
+    found = sorted((tmp_path / "new").rglob("weights.bin"))
+    assert [path.read_text() for path in found] == ["one", "two"]
+
+
 def test_what_is_damaged_is_not_written(home, tmp_path):
     chosen = plan(home, tmp_path / "new").require_possible()
     home.copies.damage["a", chosen.databases.stored.label] = ["a page is bad"]

@@ -38,6 +38,8 @@ _NAMED = re.compile(r"^\[(\w+)\] ")
 _NO_SERVER = re.compile(r"\[DbConnectError\] (.*)")
 _HTTP = re.compile(r"HTTP request failed with (\d{3})")
 _S3 = re.compile(r"<Code>(\w+)</Code>")
+_QUOTED = re.compile(r"(?<=outside of section at line \d): .*")
+"""What it read instead of its own file: noise, when the passphrase is wrong."""
 
 
 def failure(code: int, said: str, *, doing: str, passphrase: Path) -> GreenlightError:
@@ -111,4 +113,4 @@ def _headline(said: str) -> str:
         if line.startswith(("HINT", "***", "ERROR", "WARN", "[")) and kept:
             break
         kept.append("".join(letter if letter.isprintable() else "?" for letter in line))
-    return " ".join(kept[:2])[:LONGEST] or "it said nothing"
+    return _QUOTED.sub("", " ".join(kept[:2]))[:LONGEST] or "it said nothing"

@@ -9,6 +9,7 @@ stays away or when the same object fails again and again. What it said becomes o
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import subprocess
@@ -35,6 +36,7 @@ PREFIX = "restic/"
 PROGRAM = "restic"
 POLL_S = 0.5
 LOCK_POLL_S = 5.0
+NO_ROOM_BYTES = 64 << 10
 PASSED_ON = ("PATH", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
 OF_ROLES = "AWS_"
 
@@ -130,7 +132,7 @@ class ResticRepository:
         if "wrong password or no key found" in text:
             return self._no_key()
         if "no space left on device" in text:
-            return ResourceError(f"{self._who}: this machine's disk is full: {last}")
+            return self._no_room(last)
         if "PutObject" in text and not NETWORK.search(text):
             return ResourceError(f"{s3.place(self._store)} {s3.takes_nothing(last)}")
         if "unable to open config file" in text:
@@ -152,6 +154,23 @@ class ResticRepository:
             f"the one back that it was made with"
         )
 
+    def _is_full(self) -> bool:
+        return shutil.disk_usage(self._folder).free < NO_ROOM_BYTES
+
+    def _no_room(self, why: OSError | str) -> ResourceError:
+        return ResourceError(
+            f"{self._who}: this machine's disk is full under {self._folder}: {why}; make room"
+        )
+
+    @contextlib.contextmanager
+    def _room(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise self._no_room(error) from error
+
     def _unlocked(self, arguments: tuple[str, ...], *, cwd: Path | None, fresh: bool) -> Ended:
         """Run a command when nobody holds the repository. Locks of the dead are removed."""
         deadline = time.monotonic() + self._lock_wait_s
@@ -171,7 +190,7 @@ class ResticRepository:
             pause_s = LOCK_POLL_S
 
     def _once(self, arguments: tuple[str, ...], *, cwd: Path | None, fresh: bool) -> Ended:
-        with self._scratch() as scratch:
+        with self._room(), self._scratch() as scratch:
             cache = scratch / "cache" if fresh else self._folder / "cache"
             cache.mkdir(exist_ok=True)
             command = [self._program, *self._options(cache), *arguments]
@@ -184,7 +203,10 @@ class ResticRepository:
                 ) as process,
             ):
                 code = self._follow(process, stderr)
-            return Ended(code=code, stdout=_text(stdout), stderr=_text(stderr))
+            ended = Ended(code=code, stdout=_text(stdout), stderr=_text(stderr))
+            if code and not ended.stderr and self._is_full():
+                raise self._no_room("restic had no room for a word")
+            return ended
 
     def _follow(self, process: LeashedProcess, stderr: Path) -> int | None:
         """Return the exit code; `None` when restic asked in vain, and leaving the block stops it.
