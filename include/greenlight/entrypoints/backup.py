@@ -173,8 +173,8 @@ class Backups:
                 tools.files.forget(plan.region, plan.forget)
             keeper.check()
             lock = timedelta(days=tools.config.retention.lock_days)
-            given_back = tools.remove_old_versions(plan.region, tools.clock.now() - lock)
-            say(f"region {plan.region}: {given_back / 1e6:,.1f} MB of deleted objects given back")
+            if freed := tools.remove_old_versions(plan.region, tools.clock.now() - lock):
+                say(f"region {plan.region}: {freed / 1e6:,.1f} MB of deleted objects given back")
 
     def _stores(self, region: str | None) -> list[SetStore]:
         return [self._tools.store(region)] if region else list(self._tools.stores.values())

@@ -20,7 +20,10 @@ from greenlight.testing.backup_faults import FILES, REGION, changed, flip
 from greenlight.testing.backup_worlds import MODEL, NEEDED, BackupWorld, backup_world
 from greenlight.testing.servers import postgres_binaries
 
-pytestmark = pytest.mark.skipif(postgres_binaries() is None, reason="PostgreSQL is not installed")
+pytestmark = [
+    pytest.mark.timeout(1500),  # on two cores that others use too
+    pytest.mark.skipif(postgres_binaries() is None, reason="PostgreSQL is not installed"),
+]
 
 BROUGHT = ("backup_pgbackrest", "backup_restic", "backup_signing", "airflow_fernet")
 FOLLOWED = {

@@ -145,7 +145,7 @@ def test_a_version_that_fails_requests_is_gone_again_and_only_its_own_failed(wor
 
 def test_a_version_that_lets_clients_wait_is_gone_again_and_nothing_is_dropped(world):
     before = world.deploy.status()["live"]["version"]
-    version = world.new_version(slow_first_token=20.0)
+    version = world.new_version(slow_first_token=100.0)
     with world.traffic() as traffic, pytest.raises(GateError, match="on host-0, 1 of 3 hosts"):
         world.run(version)
     assert_nothing_dropped(traffic)
