@@ -45,8 +45,9 @@ KILLED = -signal.SIGKILL
 PATIENCE_S = 60
 LEASE_S = crashing_rollout.SETTINGS["lease_s"]
 SLOW = Simulation(first_token_s=0.01, token_s=0.001, tokens=8, slow_first_token=100.0)
-"""Found out by the comparison, although every request is answered: none may be dropped. A second: on
-a busy machine the others take some tenths of one."""
+"""Found out by the comparison, although every request is answered: none may be dropped.
+
+A second: on a busy machine the others take some tenths of one."""
 PROMPTS = tuple(GoldenPrompt(id=n, text=f"prompt {n}", max_tokens=8) for n in range(5))
 BACK = (Step.ROLL_BACK, Step.CLEAN_UP, Step.FINISH)
 
