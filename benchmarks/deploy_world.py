@@ -168,6 +168,8 @@ class World:
                 reason = moving.result(self._settings.analysis.step_max_s)
             finally:
                 self.set(GREEN, slow_first_token=1.0)
+        # What green still answers slowly would count against it in the next step.
+        self._wait(lambda: not any(s.sessions for s in self.router.state().of(GREEN)))
         if lease := self.tools.leases.current(FLEET):
             self.tools.leases.release(lease)
         if self.router.state().share(BLUE) != 1:
