@@ -35,6 +35,19 @@ class MetricName(StrEnum):
     DRILL_RTO = "greenlight_restore_drill_rto_seconds"
     DRILL_RPO = "greenlight_restore_drill_rpo_seconds"
     DRILL_RUNG_RESULT = "greenlight_restore_drill_rung_result"
+    HTTP_REQUESTS = "http_requests_total"
+    HTTP_SECONDS = "http_request_duration_seconds"
+    HTTP_ACTIVE = "http_active_requests"
+    INFERENCE_SECONDS = "model_inference_duration_seconds"
+    INFERENCE_QUEUE = "model_inference_queue_length"
+    GATEWAY_FIRST_TOKEN = "greenlight_gateway_time_to_first_token_seconds"  # noqa: S105 - a name
+    GATEWAY_TOKEN_GAP = "greenlight_gateway_inter_token_seconds"  # noqa: S105 - a name
+    GATEWAY_TOKENS = "greenlight_gateway_tokens_total"
+    GATEWAY_CACHE = "greenlight_gateway_cache_requests_total"
+    GATEWAY_LIMITS = "greenlight_gateway_limit_decisions_total"
+    GATEWAY_AUTH = "greenlight_gateway_authentications_total"
+    GATEWAY_CUT = "greenlight_gateway_streams_cut_total"
+    GATEWAY_UPSTREAM = "greenlight_gateway_upstream"
 
 
 class LabelName(StrEnum):
@@ -53,3 +66,12 @@ class LabelName(StrEnum):
     TARGET = "target"
     RUNG = "rung"
     FAULT = "fault"
+    METHOD = "method"
+    ENDPOINT = "endpoint"
+    STATUS = "status"
+    COLOUR = "colour"
+    TENANT = "tenant"
+    DIRECTION = "direction"
+    OUTCOME = "outcome"
+    LIMIT = "limit"
+    KIND = "kind"

@@ -49,8 +49,9 @@ class ServedModel(Value):
     name: Name
     upstream: Url
     """The router of its fleet, without `/v1`."""
-    fleet: Name
-    """Whose journal says which digest each colour serves."""
+    fleet: Name | None = None
+    """Whose journal says which digest each colour serves. None: Greenlight doesn't deploy it, so that
+    nothing is cached, and `tokenizer` is needed."""
     context: Count
     """Prompt and answer together, in tokens: the engine's `max-model-len`."""
     default_max_tokens: Count = 256
@@ -59,6 +60,17 @@ class ServedModel(Value):
     """A folder with `tokenizer.json` and `tokenizer_config.json`; none: the live version's own."""
     price: Price | None = None
     """None: nothing is charged, and budgets don't count this model."""
+
+    @model_validator(mode="after")
+    def _can_count(self) -> Self:
+        if self.fleet is None and self.tokenizer is None:
+            raise ValueError("needs `tokenizer`, or `fleet` whose live version brings its own")
+        if self.default_max_tokens >= self.context:
+            raise ValueError(
+                f"default_max_tokens ({self.default_max_tokens}) leaves no room for a prompt in "
+                f"context ({self.context})"
+            )
+        return self
 
     def charge(self, *, prompt: int, answer: int) -> Charge:
         """Return tokens and money of a call."""
@@ -199,7 +211,6 @@ class RequestBounds(Value):
     depth: Annotated[int, Field(ge=3, le=64)] = 12
     messages: Count = 512
     unknown_parameters: Literal["refuse", "pass"] = "refuse"
-    header_bytes: Count = 16 * 1024
 
 
 class AuditSettings(Value):

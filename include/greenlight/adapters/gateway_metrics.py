@@ -1,0 +1,170 @@
+"""The gateway's metrics: from all workers of one machine together, over files they share.
+
+`prometheus_client` decides when it is imported whether processes share their values, by a variable
+of the environment; the gateway's command sets it before a worker starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from greenlight.core.metrics import LabelName as Label
+from greenlight.core.metrics import MetricName as Name
+from greenlight.gateway.stream_meter import StreamMeter, Usage
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 90, 120)
+"""To 120 s: an answer of thousands of tokens takes minutes, and must not fall off the end."""
+TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 10)
+OTHER = "other"
+
+
+class GatewayMetrics:
+    """Counts. Labels are bounded: routes, configured models and tenants, colours, closed sets."""
+
+    def __init__(
+        self,
+        *,
+        models: Iterable[str],
+        tenants: Iterable[str],
+        registry: CollectorRegistry | None = None,
+    ) -> None:
+        """Make them; `registry`: for tests."""
+        self._models, self._tenants = frozenset(models), frozenset(tenants)
+        self.registry = registry or CollectorRegistry()
+        http = (Label.METHOD, Label.ENDPOINT, Label.STATUS)
+        self._requests = self._counter(Name.HTTP_REQUESTS, "Requests answered.", http)
+        self._seconds = self._histogram(
+            Name.HTTP_SECONDS, "From the request's first byte to the answer's last.", http[:2]
+        )
+        self._active = self._gauge(Name.HTTP_ACTIVE, "Requests that are being answered.", ())
+        served = (Label.MODEL, Label.COLOUR)
+        self._inference = self._histogram(
+            Name.INFERENCE_SECONDS, "From asking an engine to the end of its answer.", served
+        )
+        self._waiting = self._gauge(
+            Name.INFERENCE_QUEUE, "Requests that an engine has not begun to answer.", (Label.MODEL,)
+        )
+        self._first = self._histogram(
+            Name.GATEWAY_FIRST_TOKEN, "From asking an engine to a stream's first token.", served
+        )
+        self._gap = self._histogram(
+            Name.GATEWAY_TOKEN_GAP, "Between two pieces of a stream.", served, TOKEN_SECONDS
+        )
+        self._tokens = self._counter(
+            Name.GATEWAY_TOKENS, "Tokens, by the engines' usage.",
+            (*served, Label.TENANT, Label.DIRECTION),
+        )  # fmt: skip
+        self._cache = self._counter(
+            Name.GATEWAY_CACHE, "What the cache said to requests.", (Label.OUTCOME,)
+        )
+        self._limits = self._counter(
+            Name.GATEWAY_LIMITS, "What limits said to requests.", (Label.OUTCOME, Label.LIMIT)
+        )
+        self._auth = self._counter(
+            Name.GATEWAY_AUTH, "What became of credentials.", (Label.OUTCOME,)
+        )
+        self._cut = self._counter(
+            Name.GATEWAY_CUT, "Streams that did not reach their end.", (Label.MODEL, Label.OUTCOME)
+        )
+        self._upstream = self._gauge(
+            Name.GATEWAY_UPSTREAM, "Connections to a fleet, and retries, by kind.",
+            (Label.MODEL, Label.KIND),
+        )  # fmt: skip
+
+    def began(self) -> None:
+        """A request came."""
+        self._active.inc()
+
+    def ended(self, *, method: str, endpoint: str, status: int, seconds: float) -> None:
+        """It was answered, or its client left (499)."""
+        self._active.dec()
+        self._requests.labels(method, endpoint, str(status)).inc()
+        self._seconds.labels(method, endpoint).observe(seconds)
+
+    def asked(self, model: str) -> None:
+        """An engine was asked."""
+        self._waiting.labels(model).inc()
+
+    def began_to_answer(self, model: str) -> None:
+        """It began to answer, or it never will."""
+        self._waiting.labels(model).dec()
+
+    def answered(
+        self, *, model: str, colour: str, tenant: str, seconds: float, usage: Usage | None
+    ) -> None:
+        """An engine's answer came to its end."""
+        self._inference.labels(model, colour).observe(seconds)
+        if usage is not None:
+            owner = self.tenant(tenant)
+            self._tokens.labels(model, colour, owner, "input").inc(usage.prompt)
+            self._tokens.labels(model, colour, owner, "output").inc(usage.answer)
+
+    def streamed(self, meter: StreamMeter, *, model: str, colour: str) -> None:
+        """A stream came to an end."""
+        if meter.first_s is not None:
+            self._first.labels(model, colour).observe(meter.first_s)
+        gap = self._gap.labels(model, colour)
+        for seconds in meter.gaps:
+            gap.observe(seconds)
+
+    def cut(self, model: str, *, by: str) -> None:
+        """A stream did not reach its end."""
+        self._cut.labels(model, by).inc()
+
+    def cache(self, outcome: str, number: int = 1) -> None:
+        """The cache said something."""
+        self._cache.labels(outcome).inc(number)
+
+    def limited(self, outcome: str, limit: str = "none") -> None:
+        """The limits said something."""
+        self._limits.labels(outcome, limit).inc()
+
+    def authenticated(self, outcome: str) -> None:
+        """A credential was looked at."""
+        self._auth.labels(outcome).inc()
+
+    def upstream(self, model: str, kind: str, value: float) -> None:
+        """Note how connections and retries stand."""
+        self._upstream.labels(model, kind).set(value)
+
+    def model(self, name: str) -> str:
+        """Return the label of a model that a client named."""
+        return name if name in self._models else OTHER
+
+    def tenant(self, name: str) -> str:
+        """Return the label of a tenant: its own, where it was given one."""
+        return name if name in self._tenants else OTHER
+
+    def _counter(self, name: Name, what: str, labels: tuple[str, ...]) -> Counter:
+        return Counter(name, what, labels, registry=self.registry)
+
+    def _gauge(self, name: Name, what: str, labels: tuple[str, ...]) -> Gauge:
+        return Gauge(name, what, labels, registry=self.registry, multiprocess_mode="livesum")
+
+    def _histogram(
+        self, name: Name, what: str, labels: tuple[str, ...], buckets: tuple[float, ...] = SECONDS
+    ) -> Histogram:
+        return Histogram(name, what, labels, registry=self.registry, buckets=buckets)
+
+
+def serve_metrics(folder: Path, *, address: str, port: int) -> tuple[int, Callable[[], None]]:
+    """Serve what all workers have counted; return the port, and what ends it."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, path=str(folder))
+    server, thread = start_http_server(port, addr=address, registry=registry)
+
+    def stop() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    return server.server_port, stop
+
+
+def forget_worker(pid: int, folder: Path) -> None:
+    """Drop the gauges of a worker that ended; its counters stay."""
+    mark_process_dead(pid, path=str(folder))

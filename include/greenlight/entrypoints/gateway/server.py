@@ -1,0 +1,134 @@
+"""`greenlight gateway run`: workers that share one socket, and the port their metrics are on.
+
+uvicorn starts the workers, starts those that died again, and ends them in order. It gives the
+application to each as a name: `worker.application`, which reads the settings again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from greenlight.core.errors import ConfigError
+from greenlight.core.settings import Settings, load_settings
+from greenlight.gateway.gateway_file import GatewayFile, load_gateway_file
+
+APPLICATION = "greenlight.entrypoints.gateway.worker:application"
+METRICS_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+KEEP_ALIVE_S = 75
+"""Longer than nginx keeps an idle connection to us (60 s): it is nginx that closes it."""
+DRAIN_S = 60
+"""How long open answers may end before a worker is killed."""
+BACKLOG = 2048
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listening:
+    """Where the gateway answers."""
+
+    url: str
+    metrics_url: str
+
+
+def read_file(settings: Settings) -> GatewayFile:
+    """Return `gateway.yaml` with the embedded stack's ports where it says none.
+
+    Raises:
+        ConfigError: it is wrong.
+    """
+    file = load_gateway_file(settings.config_file("gateway"))
+    listen = file.listen
+    return file.model_copy(
+        update={
+            "listen": listen.model_copy(
+                update={
+                    "port": listen.port or settings.ports.gateway,
+                    "metrics_port": listen.metrics_port or settings.ports.gateway_metrics,
+                }
+            )
+        }
+    )
+
+
+def serve(settings: Settings | None = None, *, on_start: Callable[[Listening], None]) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigError: the configuration or a secret is wrong, or a port is taken.
+    """
+    settings = settings or load_settings()
+    file = read_file(settings)
+    folder = _metrics_folder(settings)
+    os.environ[METRICS_FOLDER_VARIABLE] = str(folder)  # read when prometheus_client is imported
+
+    import uvicorn
+
+    from greenlight.adapters.gateway_metrics import serve_metrics
+    from greenlight.entrypoints.gateway.worker import check
+
+    check(settings, file)
+    listener = _bind(file.listen.address, file.listen.port)
+    port, stop_metrics = serve_metrics(
+        folder, address=file.listen.address, port=file.listen.metrics_port
+    )
+    address = file.listen.address
+    on_start(
+        Listening(
+            url=f"http://{address}:{listener.getsockname()[1]}",
+            metrics_url=f"http://{address}:{port}/metrics",
+        )
+    )
+    config = uvicorn.Config(
+        APPLICATION,
+        factory=True,
+        workers=file.listen.workers,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=DRAIN_S,
+        backlog=BACKLOG,
+    )
+    try:
+        if file.listen.workers > 1:
+            from uvicorn.supervisors import Multiprocess
+
+            Multiprocess(config, target=uvicorn.Server(config).run, sockets=[listener]).run()
+        else:
+            uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        stop_metrics()
+        listener.close()
+
+
+def _metrics_folder(settings: Settings) -> Path:
+    """Return an empty folder: what an earlier start counted is over."""
+    folder = settings.run / "gateway-metrics"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, mode=0o700)
+    return folder
+
+
+def _bind(address: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((address, port))
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"the gateway can't listen on {address}:{port}: {error.strerror}; choose another "
+            f"listen.port in gateway.yaml, or stop what is there"
+        ) from error
+    listener.set_inheritable(True)
+    return listener

@@ -1,0 +1,134 @@
+"""What each model's fleet serves now, and the tokenizer that counts its prompts; kept fresh."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from greenlight.core.errors import ConfigError, InputError, UnavailableError
+from greenlight.deploy.journal import Outcome, progress
+from greenlight.gateway.gateway_file import ServedModel
+from greenlight.gateway.refusals import Refusal
+from greenlight.gateway.requests import Asked, ChatRequest
+from greenlight.gateway.served import NOTHING, Served, ServedVersion
+
+if TYPE_CHECKING:
+    from greenlight.adapters.prompt_tokens import PromptTokens
+    from greenlight.deploy.journal import Rollout
+    from greenlight.deploy.ports import JournalStore
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 1.0
+WHOLE = 100
+
+
+class ServedModels:
+    """Asks the journal again and again. While it can't be asked, nothing counts as known."""
+
+    def __init__(
+        self,
+        models: Mapping[str, ServedModel],
+        *,
+        journal: JournalStore | None,
+        folder_of: Callable[[str], Path],
+    ) -> None:
+        """`folder_of`: where the model of a digest is on this machine."""
+        self._models, self._journal, self._folder_of = models, journal, folder_of
+        self._served: dict[str, Served] = dict.fromkeys(models, NOTHING)
+        self._tokens: dict[Path, PromptTokens] = {}
+
+    def of(self, model: str) -> Served:
+        """Return what a model's fleet serves."""
+        return self._served[model]
+
+    async def refresh(self) -> None:
+        """Look once."""
+        for name, model in self._models.items():
+            if model.fleet is None or self._journal is None:
+                continue
+            try:
+                self._served[name] = await asyncio.to_thread(served_by, self._journal, model.fleet)
+            except UnavailableError as error:
+                log.warning("what fleet %s serves is not known: %s", model.fleet, error)
+                # The tokenizer stays: it counted right a moment ago, and a wrong count costs less
+                # than no service. A kept answer might be of another version: none is given.
+                old = self._served[name].tokenizer_digest
+                self._served[name] = Served(current=None, by_colour={}, tokenizer_digest=old)
+
+    async def keep_fresh(self) -> None:
+        """Look every second, until cancelled."""
+        while True:
+            await asyncio.sleep(EVERY_S)
+            await self.refresh()
+
+    async def count(self, model: str, asked: Asked) -> int | Refusal:
+        """Return how many tokens a prompt has, or why it can't be counted."""
+        tokens = self._tokenizer(model)
+        if isinstance(tokens, Refusal):
+            return tokens
+        if not isinstance(asked, ChatRequest):
+            return await tokens.of_text(asked.prompt)
+        messages = [message.model_dump(exclude_none=True) for message in asked.messages]
+        tools = [tool.model_dump(exclude_none=True) for tool in asked.tools or ()]
+        try:
+            return await tokens.of_chat(messages, tools or None)
+        except InputError as error:
+            return Refusal(
+                status=400, code="invalid_value", message=f"messages: {error}", param="messages"
+            )
+
+    def _tokenizer(self, model: str) -> PromptTokens | Refusal:
+        from greenlight.adapters.prompt_tokens import PromptTokens
+
+        folder = self._models[model].tokenizer
+        digest = self._served[model].tokenizer_digest
+        if folder is None and digest is None:
+            return _not_served(model, "nothing is live on its fleet")
+        folder = folder or self._folder_of(str(digest))
+        if folder not in self._tokens:
+            try:
+                self._tokens[folder] = PromptTokens(folder)
+            except ConfigError as error:
+                log.error("%s", error)
+                return _not_served(model, "its tokenizer can't be read")
+        return self._tokens[folder]
+
+
+def served_by(journal: JournalStore, fleet: str) -> Served:
+    """Return what a fleet serves by its journal: live, and what is being rolled out.
+
+    Raises:
+        UnavailableError: the journal can't be read.
+    """
+    by_colour: dict[str, ServedVersion] = {}
+    current: ServedVersion | None = None
+    shared = False
+    for rollout in reversed(journal.rollouts(fleet)):
+        made = progress(journal.events(rollout.id))
+        if made.outcome is None and not by_colour:  # the newest, and it runs
+            by_colour[rollout.colour] = _version(rollout)
+            shared = 0 < made.share < WHOLE
+            current = _version(rollout) if made.share == WHOLE else None
+        if made.outcome is Outcome.LIVE:
+            by_colour.setdefault(rollout.colour, _version(rollout))
+            current = current or (None if shared else _version(rollout))
+            return Served(current=current, by_colour=by_colour, tokenizer_digest=rollout.digest)
+    return Served(current=current, by_colour=by_colour, tokenizer_digest=current and current.digest)
+
+
+def _version(rollout: Rollout) -> ServedVersion:
+    return ServedVersion(digest=rollout.digest, flags_digest=rollout.flags_digest)
+
+
+def _not_served(model: str, why: str) -> Refusal:
+    return Refusal(
+        status=503,
+        code="model_not_ready",
+        message=f"the model {model} can't be asked now: {why}; try again",
+        param="model",
+        headers={"Retry-After": "5"},
+    )
