@@ -24,7 +24,7 @@ from random import Random
 
 from filler import fill
 from greenlight.adapters.stack.embedded import EmbeddedStack
-from greenlight.adapters.stack.services import ServiceName
+from greenlight.adapters.stack.services import ServiceName, StackAddresses
 from greenlight.backup.ladder import Drill, Outcome
 from greenlight.core.digest import manifest_of
 from greenlight.core.settings import Settings, load_settings
@@ -57,7 +57,12 @@ def main() -> None:
         settings = base.model_copy(
             update={"home": Path(folder) / "home", "database_url": None, "mlflow_url": None}
         )
-        with running(settings) as stack:
+        with running(settings) as (stack, found):
+            make_champion(
+                settings.model_copy(
+                    update={"mlflow_url": found.mlflow_url, "database_url": found.database_url}
+                )
+            )
             drill = lose_and_restore(settings, stack, gb=chosen.gb, seed=chosen.seed)
     print_ladder(drill)
     print(
@@ -75,12 +80,11 @@ def main() -> None:
 
 
 @contextmanager
-def running(settings: Settings) -> Iterator[EmbeddedStack]:
-    """Yield the home's databases, MLflow and stores, and stop them."""
+def running(settings: Settings) -> Iterator[tuple[EmbeddedStack, StackAddresses]]:
+    """Yield the home's databases, MLflow and stores, with where they are, and stop them."""
     stack = EmbeddedStack(settings, environment=os.environ)
-    stack.up(say_service, only=NEEDED)
     try:
-        yield stack
+        yield stack, stack.up(say_service, only=NEEDED)
     finally:
         stack.down(say_service)
 
@@ -88,8 +92,7 @@ def running(settings: Settings) -> Iterator[EmbeddedStack]:
 def lose_and_restore(
     settings: Settings, stack: EmbeddedStack, *, gb: float, seed: int | None
 ) -> Drill:
-    """Make a home worth losing, back it up, lose it, and climb the ladder from the other region."""
-    make_champion(settings)
+    """Fill the database, back up, lose it, and climb the ladder from the other region."""
     print(f"database filled to {fill(settings, gb=gb):.2f} GB")
     tools = backup_tools.open_tools(settings)
     backups = Backups(tools)

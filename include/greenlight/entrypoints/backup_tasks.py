@@ -85,6 +85,7 @@ def climb(choice: JsonDict, scratch: str) -> JsonDict:
         region=choice["region"],
         at=datetime.fromisoformat(choice["at"]),
         expected=tools.databases.sentinels(),
+        archived_at=restore_drill.archived_at(tools),
     )
     with _emptied(folder):
         return restore_drill.climb(tools, chosen, folder).model_dump(mode="json")

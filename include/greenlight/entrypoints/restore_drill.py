@@ -58,11 +58,15 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What a drill restores. `expected`: the sentinels that the source has."""
+    """What a drill restores. `expected`: the sentinels that the source has.
+
+    `archived_at`: until when its log was archived when this was chosen; none: nobody could say.
+    """
 
     region: str
     at: datetime
     expected: tuple[Sentinel, ...]
+    archived_at: datetime | None = None
 
 
 def choose(tools: BackupTools, *, region: str, random: Random) -> Choice:
@@ -85,7 +89,15 @@ def choose(tools: BackupTools, *, region: str, random: Random) -> Choice:
             f"no instant that region {region} can restore lies between two sentinels yet; the next "
             "`greenlight backup run` makes one"
         )
-    return Choice(region=region, at=at, expected=expected)
+    return Choice(region=region, at=at, expected=expected, archived_at=archived_at(tools))
+
+
+def archived_at(tools: BackupTools) -> datetime | None:
+    """Return until when the log is archived; none: the source is gone, so nobody can say."""
+    try:
+        return tools.databases.archiving().archived_at
+    except (RetryableError, ConfigError):
+        return None
 
 
 def next_region(tools: BackupTools) -> str:
@@ -153,7 +165,7 @@ class Climb:
 
     def climb(self) -> Drill:
         """Try every rung; what cannot be tried is inconclusive."""
-        began, behind = self.tools.clock.now(), self._archived_at()
+        began, behind = self.tools.clock.now(), self.choice.archived_at
         backup = self._climb()
         lost, ahead = self.lost_and_ahead or (None, None)
         return Drill(
@@ -252,13 +264,6 @@ class Climb:
         if self.difference:
             raise GateError(self.difference)
         return "the same tokens as recorded"
-
-    def _archived_at(self) -> datetime | None:
-        """Return until when the log is archived; none: the source is gone, so nobody can say."""
-        try:
-            return self.tools.databases.archiving().archived_at
-        except (RetryableError, ConfigError):
-            return None
 
     def _recovery_s(self) -> float | None:
         seconds = {r.rung: r.seconds for r in self.rungs if r.outcome is Outcome.PASS}

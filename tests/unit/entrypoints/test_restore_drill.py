@@ -280,9 +280,15 @@ def test_lost_rows_are_counted(drilled):
     assert (drill.rows_lost, drill.rows_ahead) == (1, 0)
 
 
-def test_how_far_the_region_was_behind_is_unknown_when_the_source_is_gone(drilled):
-    assert drilled.climb().rpo_s > 0
+def test_a_source_that_is_lost_after_the_choice_leaves_known_how_far_the_region_was_behind(drilled):
     drilled.home.databases.away = True
+    assert drilled.climb().rpo_s > 0
+
+
+def test_how_far_the_region_was_behind_is_unknown_when_the_source_is_gone(drilled):
+    drilled.home.databases.away = True
+    assert restore_drill.archived_at(drilled.home.tools) is None
+    drilled.choice = replace(drilled.choice, archived_at=None)
     assert drilled.climb().rpo_s is None
 
 
