@@ -70,6 +70,14 @@ bench-backup: ## The pipeline beside bare pgBackRest and restic, by size; last l
 	scripts/setup core
 	$(BIN)/python benchmarks/backup.py
 
+bench-gateway: ## The gateway beside LiteLLM, a plain proxy and HAProxy; last line: one JSON object
+	scripts/setup dev
+	$(BIN)/python benchmarks/gateway.py
+
+bench-waf: ## Prompts and attacks through the real nginx; last line: one JSON object
+	scripts/setup dev
+	$(BIN)/python benchmarks/waf.py
+
 setup: ## Make every environment, for an editor
 	scripts/setup dev ml autogptq serve
 
@@ -81,4 +89,4 @@ clean: ## Remove caches of tools; environments, .greenlight and its data stay
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist
 	find dags plugins include tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo up down test test-slow test-crash test-backup test-faults drill check fix bench-quantize bench-gate bench-deploy bench-analysis bench-backup setup lock clean
+.PHONY: help demo up down test test-slow test-crash test-backup test-faults drill check fix bench-quantize bench-gate bench-deploy bench-analysis bench-backup bench-gateway bench-waf setup lock clean

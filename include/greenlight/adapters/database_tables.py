@@ -133,3 +133,77 @@ BACKUP_DRILLS = sa.Table(
     sa.Index(None, "kind", "began_at"),
     comment="Drills: restores, and faults that had to be detected. Append-only.",
 )
+
+API_KEYS = sa.Table(
+    "api_keys",
+    METADATA,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("scopes", postgresql.ARRAY(sa.Text), nullable=False),
+    sa.Column("hash", sa.CHAR(64), nullable=False),
+    sa.Column("pepper", sa.CHAR(16), nullable=False),
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("created_by", sa.Text, nullable=False),
+    sa.Column("expires_at", sa.DateTime(timezone=True)),
+    sa.Column("last_used_at", sa.DateTime(timezone=True)),
+    sa.Column("rotated_at", sa.DateTime(timezone=True)),
+    sa.Column("previous_hash", sa.CHAR(64)),
+    sa.Column("previous_until", sa.DateTime(timezone=True)),
+    sa.Column("previous_used_at", sa.DateTime(timezone=True)),
+    sa.Column("revoked_at", sa.DateTime(timezone=True)),
+    sa.Column("revoked_by", sa.Text),
+    sa.CheckConstraint("id <> ''", name="id"),
+    sa.CheckConstraint("created_by <> ''", name="created_by"),
+    comment="Keys of the gateway, hashed. Rows stay: a trigger refuses to delete them.",
+)
+
+AUDIT_RECORDS = sa.Table(
+    "audit_records",
+    METADATA,
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("event", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text),
+    sa.Column("tenant", sa.Text),
+    sa.Column("detail", postgresql.JSON, nullable=False),
+    sa.Column("previous", sa.CHAR(64), nullable=False),
+    sa.Column("hash", sa.CHAR(64), nullable=False),
+    sa.CheckConstraint("number > 0", name="number"),
+    sa.Index(None, "at"),
+    sa.Index(None, "subject"),
+    sa.Index(None, "event", "at"),
+    comment="The audit log, chained. Append-only; triggers let retention delete its beginning.",
+)
+"""`detail` is JSON as it was written: JSONB would write numbers anew, and change the hash."""
+
+AUDIT_ANCHORS = sa.Table(
+    "audit_anchors",
+    METADATA,
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("hash", sa.CHAR(64), nullable=False),
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("signature", sa.CHAR(64), nullable=False),
+    sa.CheckConstraint("kind IN ('head', 'pruned')", name="kind"),
+    comment="Where the audit log ends, and where retention cut it off; both signed.",
+)
+
+AUDIT_SUBJECTS = sa.Table(
+    "audit_subjects",
+    METADATA,
+    sa.Column("subject", sa.Text, primary_key=True),
+    sa.Column("alias", sa.Text, nullable=False),
+    sa.Column("identity", sa.Text),
+    sa.UniqueConstraint("alias", name="audit_subjects_alias_key"),
+    comment="Who the aliases in the audit log are. Deleting a row erases somebody from it.",
+)
+
+AUDIT_SPOOLS = sa.Table(
+    "audit_spools",
+    METADATA,
+    sa.Column("spool", sa.Text, primary_key=True),
+    sa.Column("taken", sa.BigInteger, nullable=False),
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+    comment="Up to which byte the gateways' spool files are in the audit log.",
+)

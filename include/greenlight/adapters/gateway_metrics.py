@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import psutil
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from greenlight.core.metrics import LabelName as Label
@@ -154,7 +156,7 @@ class GatewayMetrics:
 def serve_metrics(folder: Path, *, address: str, port: int) -> tuple[int, Callable[[], None]]:
     """Serve what all workers have counted; return the port, and what ends it."""
     registry = CollectorRegistry()
-    MultiProcessCollector(registry, path=str(folder))
+    registry.register(_Living(folder))
     server, thread = start_http_server(port, addr=address, registry=registry)
 
     def stop() -> None:
@@ -163,6 +165,22 @@ def serve_metrics(folder: Path, *, address: str, port: int) -> tuple[int, Callab
         thread.join()
 
     return server.server_port, stop
+
+
+class _Living:
+    """What all workers have counted; a worker that was killed has no gauges any more."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._workers = MultiProcessCollector(None, path=str(folder))
+
+    def collect(self) -> Iterable[Metric]:
+        """Return it."""
+        for file in self._folder.glob("gauge_live*_*.db"):
+            pid = int(file.stem.rpartition("_")[2])
+            if not psutil.pid_exists(pid):
+                forget_worker(pid, self._folder)
+        return self._workers.collect()
 
 
 def forget_worker(pid: int, folder: Path) -> None:

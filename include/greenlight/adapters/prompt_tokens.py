@@ -43,7 +43,7 @@ class PromptTokens:
             self._tokenizer.no_truncation()
             self._tokenizer.no_padding()
             config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        except Exception as error:  # noqa: BLE001 - `tokenizers` raises bare Exception
+        except Exception as error:  # the tokenizers library raises nothing more precise
             raise ConfigError(f"{folder} has no tokenizer that can be read: {error}") from error
         self._template = _compile(_source(folder, config), where=folder, clock=clock)
         self._special = {name: _token(config.get(name)) for name in SPECIAL}

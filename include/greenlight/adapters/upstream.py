@@ -84,7 +84,7 @@ class Upstream:
     @property
     def busy_connections(self) -> int:
         """Connections that carry a request now."""
-        return len(self._connector._acquired)  # noqa: SLF001 - aiohttp has no public count
+        return len(self._connector._acquired)  # aiohttp has no public count
 
     @asynccontextmanager
     async def post(

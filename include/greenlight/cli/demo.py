@@ -14,6 +14,7 @@ from greenlight.core.settings import Settings, load_settings
 from greenlight.core.types import JsonDict
 
 if TYPE_CHECKING:
+    from greenlight.adapters.stack.services import StackAddresses
     from greenlight.entrypoints.demo import Demo, Snapshot
 
 QUIET_EVERY_S = 15.0
@@ -45,6 +46,7 @@ def demo(
     if approve:
         _approve(run)
         _deploy(settings, run, request, candidate)
+        _open_door(settings, addresses, candidate)
     _farewell(candidate, page, approved=approve, seconds=time.monotonic() - began)
 
 
@@ -78,6 +80,16 @@ def _deploy(settings: Settings, run: Demo, request: JsonDict, candidate: JsonDic
     for row in deploys.rows(made, traffic.counts, drill):
         table.add_row(row["what"], row["result"])
     console.print(table)
+
+
+def _open_door(settings: Settings, addresses: StackAddresses, candidate: JsonDict) -> None:
+    """Print how to ask what is live now, with a key that is shown this once."""
+    from greenlight.entrypoints import demo_gateway
+
+    door = demo_gateway.open_door(settings, url=addresses.gateway_url, model=candidate["model"])
+    _say(f"The gateway answered ({door.tokens} tokens): {door.answer.strip()}")
+    _say("Ask it yourself; the key is good for a week and is shown this once:")
+    typer.echo(f"  {door.curl}")
 
 
 def _follow(run: Demo, began: float) -> None:

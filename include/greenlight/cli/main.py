@@ -14,6 +14,7 @@ from greenlight.core.logs import configure_logging
 
 NOUNS = (
     "stack", "models", "data", "quantize", "evidence", "approvals", "deploy", "backup", "restore",
+    "gateway", "keys", "audit",
 )  # fmt: skip
 COMMANDS = {
     "demo": "demo",

@@ -1,4 +1,4 @@
-"""`greenlight stack`: PostgreSQL, MLflow, Airflow and S3 stores on this machine."""
+"""`greenlight stack`: PostgreSQL, Redis, MLflow, Airflow and S3 stores on this machine."""
 
 from __future__ import annotations
 
@@ -99,6 +99,7 @@ def address_table(found: StackAddresses) -> Table:
     table = Table(show_header=False)
     table.add_row("Airflow", found.airflow_url)
     table.add_row("MLflow", found.mlflow_url)
+    table.add_row("gateway", f"{found.gateway_url}/v1")
     table.add_row("log-in", found.airflow_user)
     return table
 

@@ -36,6 +36,9 @@ class Ports(Value):
     airflow: Port = 0
     mlflow: Port = 0
     postgres: Port = 0
+    redis: Port = 0
+    gateway: Port = 0
+    gateway_metrics: Port = 0
     store_a: Port = 0
     store_b: Port = 0
 

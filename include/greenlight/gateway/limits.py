@@ -65,7 +65,9 @@ class Standing:
     limit: Limit
     remaining: int
     reset_s: float
-    """Seconds until all of it is free again."""
+    """Seconds until all of it is free again; of streams, when the last lease would end."""
+    next_s: float | None
+    """Seconds until some more of it is free. None: a stream ends when it ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

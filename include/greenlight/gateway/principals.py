@@ -50,7 +50,7 @@ class Principal:
     def may_use(self, route: Route, *, model: str | None = None) -> Refusal | None:
         """Return why not, or nothing."""
         if route not in self.scopes:
-            return _missing(route, self)
+            return _missing(str(route), self)
         if model is not None and not self.sees(model):
             return _missing(f"{MODEL_PREFIX}{model}", self)
         return None

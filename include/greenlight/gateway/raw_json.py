@@ -43,7 +43,7 @@ def parse_object(body: bytes, *, depth: int) -> JsonDict | Refusal:
     except ValueError as error:
         return Refusal(status=400, code="invalid_json", message=f"the body is not JSON: {error}")
     if not isinstance(found, dict):
-        kind = {list: "an array", str: "a string"}.get(type(found), "no object")
+        kind = "an array" if isinstance(found, list) else "a string, a number or a word"
         return Refusal(
             status=400, code="invalid_json", message=f"the body must be a JSON object, it is {kind}"
         )

@@ -1,11 +1,12 @@
 """What the services are told: environments and command lines, without starting anything."""
 
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from greenlight.adapters.stack import airflow, mlflow_server, object_store, postgres
+from greenlight.adapters.stack import airflow, mlflow_server, object_store, postgres, redis_server
 from greenlight.adapters.stack.embedded import EmbeddedStack
 from greenlight.adapters.stack.secrets import MAKERS, load_or_create_secrets
 from greenlight.adapters.stack.services import PORT_OF, STOP_ORDER, ServiceName
@@ -91,6 +92,10 @@ def test_no_secret_is_on_a_command_line(settings, secrets, environment):
     services = [
         *(object_store.server(store) for store in a_claim(settings, secrets)),
         postgres.server(cluster, home=settings.home, port=1003),
+        redis_server.service(
+            redis_server.server_in(settings, port=1006, password=secrets.redis),
+            program=sys.executable,
+        ),
         mlflow_server.server(settings, ports=PORTS, secrets=secrets, inherited={}),
         *(
             airflow.component(name, settings, environment=environment, inherited={})

@@ -37,8 +37,8 @@ def test_a_whole_group_and_a_part_of_it_may_both_be_in_the_environment(tmp_path)
 def test_an_unknown_key_is_refused_in_the_file_and_in_the_environment(tmp_path):
     with pytest.raises(ConfigError, match="unknown key 'approval_hour'"):
         load(tmp_path, "approval_hour: 5")
-    with pytest.raises(ConfigError, match=r"unknown key 'ports\.redis'"):
-        load(tmp_path, GREENLIGHT_PORTS__REDIS="1")
+    with pytest.raises(ConfigError, match=r"unknown key 'ports\.celery'"):
+        load(tmp_path, GREENLIGHT_PORTS__CELERY="1")
 
 
 def test_a_value_out_of_its_range_is_named_with_its_key(tmp_path):

@@ -11,11 +11,13 @@ from pathlib import Path
 from greenlight.adapters.stack import (
     airflow,
     archive,
+    gateway,
     migrations,
     mlflow_server,
     object_store,
     postgres,
     postgres_databases,
+    redis_server,
     stores,
 )
 from greenlight.adapters.stack.overview import addresses_of, status_of
@@ -130,7 +132,11 @@ class EmbeddedStack:
             self._make_buckets(wanted, ready, report)
             if ServiceName.POSTGRES in wanted:
                 self._start_postgres(cluster, ready, secrets, report)
+            if ServiceName.REDIS in wanted:
+                self._start_redis(ready, secrets, report)
             self._start_servers(wanted, ready, secrets, report, migrate=migrate)
+            if ServiceName.GATEWAY in wanted:
+                self._start_gateway(ready, secrets, report)
         return addresses_of(self.settings, secrets, ports)
 
     def down(self, report: Report) -> None:
@@ -197,12 +203,14 @@ class EmbeddedStack:
     def _claim_ports(self) -> Ports:
         path = self._ports_file
         ours = {key for name, key in PORT_OF.items() if self.supervisor.running(name)}
+        if PORT_OF[ServiceName.GATEWAY] in ours:
+            ours.add("gateway_metrics")
         ports = choose_ports(self.settings.ports, kept=read_ports(path, Ports), ours=ours)
         write_ports(path, ports)
         return ports
 
     def _services(self, secrets: StackSecrets, ports: Ports) -> list[Service]:
-        """Return everything but PostgreSQL, in the order of starting: MLflow, then Airflow."""
+        """Return what stands on the databases, in the order of starting: MLflow, then Airflow."""
         passwords_file = write_airflow_passwords(self.settings.secrets, secrets)
         environment = airflow.airflow_environment(
             self.settings, ports=ports, secrets=secrets, passwords_file=passwords_file
@@ -263,6 +271,14 @@ class EmbeddedStack:
             cluster.home, port=ready.ports.postgres, secrets=secrets
         )
 
+    def _start_redis(self, ready: Readiness, secrets: StackSecrets, report: Report) -> None:
+        server = redis_server.server_in(
+            self.settings, port=ready.ports.redis, password=secrets.redis
+        )
+        redis_server.prepare(server)
+        self._start(redis_server.service(server), report)
+        ready.wait([ServiceName.REDIS], report, at_most_s=self.ready_s)
+
     def _start_servers(
         self,
         wanted: Collection[ServiceName],
@@ -284,6 +300,13 @@ class EmbeddedStack:
         if ServiceName.API_SERVER in wanted:
             token = airflow.log_in(ready.ports, password=secrets.airflow_admin)
             airflow.create_gpu_pool(ready.ports, token=token)
+
+    def _start_gateway(self, ready: Readiness, secrets: StackSecrets, report: Report) -> None:
+        service = gateway.server(
+            self.settings, ports=ready.ports, secrets=secrets, inherited=self.inherited
+        )
+        self._start(service, report)
+        ready.wait([ServiceName.GATEWAY], report, at_most_s=self.ready_s)
 
     def _migrate(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from greenlight.adapters.stack import airflow, mlflow_server, postgres
+from greenlight.adapters.stack import airflow, gateway, mlflow_server, postgres
 from greenlight.adapters.stack.readiness import Readiness
 from greenlight.adapters.stack.secrets import ADMIN, StackSecrets
 from greenlight.adapters.stack.services import (
@@ -46,6 +46,7 @@ def addresses_of(settings: Settings, secrets: StackSecrets, ports: Ports) -> Sta
     return StackAddresses(
         airflow_url=airflow.url(ports),
         mlflow_url=mlflow_server.url(ports),
+        gateway_url=gateway.url(ports),
         database_url=postgres.database_url(
             "greenlight", port=ports.postgres, password=secrets.postgres
         ),

@@ -7,11 +7,14 @@ from collections.abc import Callable, Sequence
 
 from greenlight.adapters.stack import (
     airflow,
+    gateway,
     mlflow_server,
     object_store,
     postgres,
     postgres_databases,
+    redis_server,
 )
+from greenlight.adapters.stack.secrets import load_secret
 from greenlight.adapters.stack.services import PORT_OF, ServiceName
 from greenlight.adapters.stack.stores import STORES, embedded_stores, s3_of
 from greenlight.adapters.stack.supervisor import Supervisor
@@ -75,8 +78,15 @@ class Readiness:
         if name is ServiceName.POSTGRES:
             home = postgres.home_in(self.settings)
             return postgres_databases.why_not_ready(home, port=self.ports.postgres)
+        if name is ServiceName.REDIS:
+            password = load_secret(self.settings.secrets, "redis")
+            return redis_server.why_not_ready(
+                redis_server.server_in(self.settings, port=self.ports.redis, password=password)
+            )
         if name is ServiceName.MLFLOW:
             return mlflow_server.why_not_ready(self.ports)
+        if name is ServiceName.GATEWAY:
+            return gateway.why_not_ready(self.ports)
         if name is ServiceName.API_SERVER:
             return airflow.why_api_not_ready(self.ports)
         record = self.supervisor.running(name)

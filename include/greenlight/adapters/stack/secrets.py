@@ -43,6 +43,14 @@ class StackSecrets:
     store_access_key: str = field(repr=False)
     store_secret_key: str = field(repr=False)
     """What the embedded stores know their only user by."""
+    gateway_key_pepper: str = field(repr=False)
+    """Hashes API keys, and makes the subjects of tokens. With another one every key is lost."""
+    gateway_audit: str = field(repr=False)
+    """Chains and signs the audit log."""
+    gateway_cache: str = field(repr=False)
+    """Makes the names under which answers are kept."""
+    redis: str = field(repr=False)
+    """The password of the embedded Redis."""
 
 
 MAKERS: dict[str, Callable[[], str]] = {
@@ -57,6 +65,10 @@ MAKERS: dict[str, Callable[[], str]] = {
     "backup_signing": lambda: secrets.token_urlsafe(48),
     "store_access_key": lambda: secrets.token_hex(10),
     "store_secret_key": lambda: secrets.token_urlsafe(32),
+    "gateway_key_pepper": lambda: secrets.token_urlsafe(48),
+    "gateway_audit": lambda: secrets.token_urlsafe(48),
+    "gateway_cache": lambda: secrets.token_urlsafe(48),
+    "redis": lambda: secrets.token_urlsafe(32),
 }
 
 
@@ -92,6 +104,15 @@ def load_secrets(folder: Path) -> StackSecrets:
         ConfigError: a file is missing, can be read by others, or is too short.
     """
     return StackSecrets(**{name: _read(folder / name) for name in MAKERS})
+
+
+def load_secret(folder: Path, name: str) -> str:
+    """Read one secret: a service of its own has no other.
+
+    Raises:
+        ConfigError: the file is missing, can be read by others, or is too short.
+    """
+    return _read(folder / name)
 
 
 def write_airflow_passwords(folder: Path, found: StackSecrets) -> Path:

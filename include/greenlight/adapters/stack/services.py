@@ -17,16 +17,19 @@ class ServiceName(StrEnum):
     STORE_A = "store-a"
     STORE_B = "store-b"
     POSTGRES = "postgres"
+    REDIS = "redis"
     MLFLOW = "mlflow"
     API_SERVER = "airflow-api-server"
     SCHEDULER = "airflow-scheduler"
     DAG_PROCESSOR = "airflow-dag-processor"
     TRIGGERER = "airflow-triggerer"
+    GATEWAY = "gateway"
 
 
 STOP_ORDER: tuple[tuple[ServiceName, ...], ...] = (
     (ServiceName.SCHEDULER, ServiceName.DAG_PROCESSOR, ServiceName.TRIGGERER),
-    (ServiceName.API_SERVER, ServiceName.MLFLOW),
+    (ServiceName.API_SERVER, ServiceName.MLFLOW, ServiceName.GATEWAY),
+    (ServiceName.REDIS,),
     (ServiceName.POSTGRES,),
     (ServiceName.STORE_A, ServiceName.STORE_B),
 )
@@ -39,8 +42,10 @@ PORT_OF = {
     ServiceName.STORE_A: "store_a",
     ServiceName.STORE_B: "store_b",
     ServiceName.POSTGRES: "postgres",
+    ServiceName.REDIS: "redis",
     ServiceName.MLFLOW: "mlflow",
     ServiceName.API_SERVER: "airflow",
+    ServiceName.GATEWAY: "gateway",
 }
 """The services that listen, with their key in the setting `ports`."""
 
@@ -73,6 +78,8 @@ FAREWELLS = {
     ServiceName.STORE_B: Farewell(number=signal.SIGKILL),
     # SIGINT is PostgreSQL's fast shutdown; SIGTERM would wait for every client to leave
     ServiceName.POSTGRES: Farewell(number=signal.SIGINT, audience=Audience.LEADER),
+    # Open answers end first, and its workers with them.
+    ServiceName.GATEWAY: Farewell(audience=Audience.LEADER),
     # A worker of the LocalExecutor that dies waiting for work takes the lock of the queue with it,
     # and the scheduler waits for ever. So the scheduler ends its workers, which wait for their
     # tasks; and the tasks, in groups of their own, are interrupted by us, as Airflow does it:
@@ -131,6 +138,7 @@ class StackAddresses:
 
     airflow_url: str
     mlflow_url: str
+    gateway_url: str
     database_url: str = field(repr=False)
     """Greenlight's database as an SQLAlchemy URL, the password included."""
     airflow_user: str

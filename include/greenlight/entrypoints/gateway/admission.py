@@ -6,6 +6,7 @@ from greenlight.core.errors import UnavailableError
 from greenlight.entrypoints.gateway.calls import Admitted, Call
 from greenlight.entrypoints.gateway.exchange import Exchange
 from greenlight.entrypoints.gateway.parts import Parts
+from greenlight.gateway.credentials import bearer_of
 from greenlight.gateway.gateway_file import ServedModel
 from greenlight.gateway.limits import Exceeded, Reservation
 from greenlight.gateway.principals import Principal
@@ -19,8 +20,6 @@ from greenlight.gateway.validation import (
     refuse_size,
     room_for,
 )
-
-BEARER = "bearer "
 
 
 class Admission:
@@ -65,15 +64,11 @@ class Admission:
         return found
 
     async def _authenticate(self, header: str | None) -> Principal | Refusal:
-        if header is None or header[: len(BEARER)].lower() != BEARER:
-            return Refusal(
-                status=401,
-                code="missing_credential",
-                message="send an API key or a token: Authorization: Bearer …",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
+        credential = bearer_of(header)
+        if isinstance(credential, Refusal):
+            return credential
         try:
-            return await self._parts.authenticator.authenticate(header[len(BEARER) :].strip())
+            return await self._parts.authenticator.authenticate(credential)
         except UnavailableError:
             return _try_again("authentication_unavailable", "credentials can't be checked just now")
 
@@ -104,7 +99,7 @@ class Admission:
         )
 
     async def _room(self, model: ServedModel, checked: Checked) -> Room | Refusal:
-        prompt = await self._parts.served.count(model.name, checked.asked)
+        prompt = await self._parts.served.count(model.name, checked)
         if isinstance(prompt, Refusal):
             return prompt
         return room_for(checked.asked, prompt=prompt, model=model)

@@ -50,9 +50,9 @@ class Call:
     def charge(self, admitted: Admitted) -> Charge:
         """Return what it costs.
 
-        An answer from the cache and a failure cost nothing. A stream that was cut costs what came of
-        it; an answer in one piece that nobody waited for costs all that was reserved, since nobody
-        knows how far the engine got.
+        An answer from the cache and a failure cost nothing. A stream that was cut costs what came
+        of it; an answer in one piece that nobody waited for costs all that was reserved, since
+        nobody knows how far the engine got.
         """
         if not self.asked_engine or self.failed:
             return Charge(tokens=0)
@@ -76,6 +76,8 @@ class Call:
             "seconds": round(seconds, 4),
             "cache": self.cache,
         }
+        if self.principal is not None:
+            found |= {"subject": self.principal.subject, "tenant": self.principal.tenant}
         if self.refusal is not None:
             found["code"] = self.refusal.code
         if self.admitted is not None:

@@ -12,9 +12,12 @@ from pydantic_core import from_json, to_json
 from greenlight.adapters.upstream import COLOUR, pieces, read_all
 from greenlight.core.errors import UnavailableError
 from greenlight.entrypoints.gateway.admission import Admission
+from greenlight.entrypoints.gateway.answers import Hit
+from greenlight.entrypoints.gateway.caching import BYPASS, MISS, OUTCOME, Caching
 from greenlight.entrypoints.gateway.calls import NO_COLOUR, Admitted, Call
 from greenlight.entrypoints.gateway.exchange import (
     CLIENT_LEFT,
+    JSON,
     ClientLeftError,
     Exchange,
     while_connected,
@@ -31,6 +34,9 @@ PATHS = {Route.CHAT: "/v1/chat/completions", Route.COMPLETIONS: "/v1/completions
 SSE = b"text/event-stream; charset=utf-8"
 OK = 200
 COLOURS = frozenset({"blue", "green"})
+KEPT = frozenset({BYPASS, MISS})
+KEPT_FACTOR = 64
+"""A stream has so many times the bytes of its answer, at most: every token is framed."""
 
 
 class Completions:
@@ -39,6 +45,7 @@ class Completions:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self.admission = Admission(parts)
+        self._caching = Caching(parts)
         self._settling: set[asyncio.Task[None]] = set()
 
     async def complete(self, exchange: Exchange, route: Route) -> None:
@@ -57,6 +64,7 @@ class Completions:
             call.cut = "client"
         finally:
             self._settle(call)
+            self._parts.metrics.cache(call.cache)
             self._record(exchange, call, seconds=self._parts.clock.monotonic() - began)
 
     async def drain(self) -> None:
@@ -65,7 +73,25 @@ class Completions:
             await asyncio.wait(self._settling)
 
     async def _answer(self, exchange: Exchange, call: Call, admitted: Admitted) -> None:
-        await self._ask(exchange, call, admitted)
+        """From the cache, else from an engine."""
+        place = self._caching.place(exchange, call, admitted)
+        if place is None:
+            await self._ask(exchange, call, admitted)
+            return
+        found = await self._caching.find(place)
+        if isinstance(found, Hit) and (shown := self._caching.shown(found, admitted)):
+            call.cache, call.colour = f"hit-{found.level}", found.answer.colour
+            exchange.extra[OUTCOME] = call.cache
+            kind = SSE if admitted.checked.streams else JSON
+            await exchange.answer(OK, shown, content_type=kind)
+            return
+        call.cache = exchange.extra[OUTCOME] = BYPASS if place.fresh else MISS
+        answer = None
+        try:
+            answer = await self._ask(exchange, call, admitted)
+        finally:
+            # Also when the client left: others may wait for this answer.
+            await asyncio.shield(self._caching.leave(place, found, call, admitted, answer=answer))
 
     async def _ask(self, exchange: Exchange, call: Call, admitted: Admitted) -> bytes | None:
         """Ask an engine; return its answer as it may be kept, if it came to its end."""
@@ -121,7 +147,11 @@ class Completions:
         response: aiohttp.ClientResponse,
         began: float,
     ) -> bytes | None:
-        """Pass a stream on, event by event. A broken one ends with an error event."""
+        """Pass a stream on, event by event. A broken one ends with an error event.
+
+        Returns all of a whole one, unless it is too long to be kept.
+        """
+        kept, most = bytearray(), KEPT_FACTOR * self._parts.file.cache.answer_bytes
         monotonic = self._parts.clock.monotonic
         meter = StreamMeter(began=began, keep_usage=admitted.checked.asked.wants_usage)
         exchange.extra["cache-control"] = "no-cache"
@@ -131,6 +161,8 @@ class Completions:
                 if whole := meter.feed(chunk, monotonic()):
                     await exchange.piece(whole)
                 call.events, call.used = meter.events, meter.usage
+                if call.cache in KEPT and len(kept) <= most:
+                    kept += chunk
         except UnavailableError:
             pass  # the end is missing, which is looked at below
         finally:
@@ -140,7 +172,7 @@ class Completions:
             error = _broke_off("the engine's stream ended before its last event").body()
             await exchange.piece(b"data: " + error + b"\n\n")
         await exchange.piece(b"", more=False)
-        return None
+        return bytes(kept) if meter.done and len(kept) <= most else None
 
     async def _pass_on_failure(self, exchange: Exchange, response: aiohttp.ClientResponse) -> None:
         """Pass an engine's refusal on as OpenAI's clients read it."""
@@ -186,7 +218,7 @@ class Completions:
     def _record(self, exchange: Exchange, call: Call, *, seconds: float) -> None:
         status = exchange.status or CLIENT_LEFT
         detail = call.record(request_id=exchange.id, status=status, seconds=seconds)
-        self._parts.trail.record("completion", detail)
+        self._parts.trail.record("request.completion", detail)
 
 
 def _headers(exchange: Exchange) -> dict[str, str]:

@@ -19,6 +19,7 @@ from greenlight.gateway.gateway_file import GatewayFile, load_gateway_file
 
 APPLICATION = "greenlight.entrypoints.gateway.worker:application"
 METRICS_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+CACHE_SECRET = "gateway_cache"  # noqa: S105 - a name
 KEEP_ALIVE_S = 75
 """Longer than nginx keeps an idle connection to us (60 s): it is nginx that closes it."""
 DRAIN_S = 60
@@ -62,15 +63,16 @@ def serve(settings: Settings | None = None, *, on_start: Callable[[Listening], N
     """
     settings = settings or load_settings()
     file = read_file(settings)
-    folder = _metrics_folder(settings)
+    folder = metrics_folder(settings)
+    shutil.rmtree(folder, ignore_errors=True)  # what an earlier start counted is over
+    folder.mkdir(parents=True, mode=0o700)
     os.environ[METRICS_FOLDER_VARIABLE] = str(folder)  # read when prometheus_client is imported
 
     import uvicorn
 
     from greenlight.adapters.gateway_metrics import serve_metrics
-    from greenlight.entrypoints.gateway.worker import check
 
-    check(settings, file)
+    require_usable(settings, file)
     listener = _bind(file.listen.address, file.listen.port)
     port, stop_metrics = serve_metrics(
         folder, address=file.listen.address, port=file.listen.metrics_port
@@ -102,7 +104,7 @@ def serve(settings: Settings | None = None, *, on_start: Callable[[Listening], N
         if file.listen.workers > 1:
             from uvicorn.supervisors import Multiprocess
 
-            Multiprocess(config, target=uvicorn.Server(config).run, sockets=[listener]).run()
+            Multiprocess(config, sockets=[listener]).run()
         else:
             uvicorn.Server(config).run(sockets=[listener])
     finally:
@@ -110,12 +112,25 @@ def serve(settings: Settings | None = None, *, on_start: Callable[[Listening], N
         listener.close()
 
 
-def _metrics_folder(settings: Settings) -> Path:
-    """Return an empty folder: what an earlier start counted is over."""
-    folder = settings.run / "gateway-metrics"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, mode=0o700)
-    return folder
+def metrics_folder(settings: Settings) -> Path:
+    """Return where the workers share what they count."""
+    return settings.run / "gateway-metrics"
+
+
+def require_usable(settings: Settings, file: GatewayFile) -> None:
+    """Return when a worker could open everything that is on this machine.
+
+    Raises:
+        ConfigError: a secret is missing or weak, or a tokenizer can't be read.
+    """
+    from greenlight.adapters.prompt_tokens import PromptTokens
+    from greenlight.entrypoints import gateway_access
+
+    for name in (gateway_access.PEPPER, gateway_access.AUDIT, CACHE_SECRET):
+        gateway_access.load(settings, name)
+    for model in file.models:
+        if model.tokenizer is not None:
+            PromptTokens(model.tokenizer)
 
 
 def _bind(address: str, port: int) -> socket.socket:

@@ -12,8 +12,9 @@ from greenlight.core.errors import ConfigError, InputError, UnavailableError
 from greenlight.deploy.journal import Outcome, progress
 from greenlight.gateway.gateway_file import ServedModel
 from greenlight.gateway.refusals import Refusal
-from greenlight.gateway.requests import Asked, ChatRequest
+from greenlight.gateway.requests import CompletionRequest
 from greenlight.gateway.served import NOTHING, Served, ServedVersion
+from greenlight.gateway.validation import Checked
 
 if TYPE_CHECKING:
     from greenlight.adapters.prompt_tokens import PromptTokens
@@ -65,17 +66,15 @@ class ServedModels:
             await asyncio.sleep(EVERY_S)
             await self.refresh()
 
-    async def count(self, model: str, asked: Asked) -> int | Refusal:
+    async def count(self, model: str, checked: Checked) -> int | Refusal:
         """Return how many tokens a prompt has, or why it can't be counted."""
         tokens = self._tokenizer(model)
         if isinstance(tokens, Refusal):
             return tokens
-        if not isinstance(asked, ChatRequest):
-            return await tokens.of_text(asked.prompt)
-        messages = [message.model_dump(exclude_none=True) for message in asked.messages]
-        tools = [tool.model_dump(exclude_none=True) for tool in asked.tools or ()]
+        if isinstance(checked.asked, CompletionRequest):
+            return await tokens.of_text(checked.asked.prompt)
         try:
-            return await tokens.of_chat(messages, tools or None)
+            return await tokens.of_chat(checked.body["messages"], checked.body.get("tools"))
         except InputError as error:
             return Refusal(
                 status=400, code="invalid_value", message=f"messages: {error}", param="messages"
@@ -117,7 +116,8 @@ def served_by(journal: JournalStore, fleet: str) -> Served:
             by_colour.setdefault(rollout.colour, _version(rollout))
             current = current or (None if shared else _version(rollout))
             return Served(current=current, by_colour=by_colour, tokenizer_digest=rollout.digest)
-    return Served(current=current, by_colour=by_colour, tokenizer_digest=current and current.digest)
+    digest = current.digest if current else None
+    return Served(current=current, by_colour=by_colour, tokenizer_digest=digest)
 
 
 def _version(rollout: Rollout) -> ServedVersion:

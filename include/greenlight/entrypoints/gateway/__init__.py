@@ -1,0 +1,1 @@
+"""The gateway as a service: one module a part, put together in `worker`."""
