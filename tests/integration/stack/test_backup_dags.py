@@ -74,6 +74,11 @@ class World:
         task = next(t for t in self.api.tasks(dag_id, run_id) if t.task_id == task_id)
         return self.api.last_log_line(dag_id, run_id, task)
 
+    def last_lines(self, dag_id: str, run_id: str) -> dict[str, str]:
+        """Return what every task that began said last: why a run ended as it did."""
+        begun = [task for task in self.api.tasks(dag_id, run_id) if task.started]
+        return {t.task_id: self.api.last_log_line(dag_id, run_id, t) for t in begun}
+
     def cancel(self, dag_id: str, run_id: str) -> None:
         """Do what "Mark run as failed" does in the UI."""
         with httpx.Client(base_url=self.found.airflow_url, trust_env=False, timeout=30) as client:
@@ -236,7 +241,7 @@ def test_a_region_that_lost_its_log_fails_its_drill_by_name(world: World) -> Non
     assert world.run(DRILL, "damaged", region="b") == "failed"
     assert world.left_behind() == []
     last = world.last_line(DRILL, "damaged", "report")
-    assert "region b: fail: hashes: " in last
+    assert "region b: fail: hashes: " in last, world.last_lines(DRILL, "damaged")
     assert "the log lacks 0000000100000000" in last
     record = world.newest_drill()
     assert (record.drill.region, record.outcome) == ("b", Outcome.FAIL)
