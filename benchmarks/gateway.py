@@ -1,10 +1,10 @@
 """The gateway beside LiteLLM's proxy, a plain FastAPI + aiohttp proxy, and HAProxy as the ceiling.
 
 Run it with `make bench-gateway`; about six minutes. In one run, on one machine: what is measured
-has one core to itself; load, engine, Redis, Postgres and issuer share another. Each is asked by `wrk`
-over 1, 4 and 32 connections; the engine answers at once and always the same, so what is left is the
-gateway's. Then 50 streams at a time are opened against a simulated engine that sends a token every
-few milliseconds.
+has one core to itself; load, engine, Redis, Postgres and issuer share another. Each is asked by
+`wrk` over 1, 4 and 32 connections; the engine answers at once and always the same, so what is left
+is the gateway's. Then 50 streams at a time are opened against a simulated engine that sends a token
+every few milliseconds.
 
 The same checks are asked of all, as far as they go: ours and the baseline verify an RS256 token and
 count requests and tokens in Redis for every request. Ours also validates the request, counts the

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from pathlib import Path
 import psutil
 
 from greenlight.adapters.nginx.process import Nginx
+from greenlight.core.errors import InputError
 from greenlight.core.settings import PROJECT
 from greenlight.core.types import JsonDict
 from greenlight.testing.edge_worlds import (
@@ -115,7 +117,10 @@ class StockNginx(Nginx):
 def main() -> None:
     """Run both, print the tables, and end with one JSON object."""
     path = Path(os.environ.get("WAF_CORPUS") or CORPUS)
-    cases = read_corpus(path)
+    try:
+        cases = read_corpus(path)
+    except (InputError, OSError) as error:
+        sys.exit(f"bench-waf: {error}")
     print(f"{len(cases)} cases of {path.name}")
     with tempfile.TemporaryDirectory(prefix="greenlight-waf-") as folder:
         with an_edge(Path(folder) / "tuned") as world:

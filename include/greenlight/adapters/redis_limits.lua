@@ -89,16 +89,12 @@ end
 
 function rate.take(limit)
   local used, size = limit.used + limit.asked, limit.size
-  if limit.last == second and limit.from == 1 then
+  if limit.last == second and limit.from == 1 then -- the last step's amount, and the sum after it
     local before = unpack('<d', limit.state, size - SUM + 1)
     call('SETRANGE', limit.key, size - SUM, pack('<dd', before + limit.asked, used))
   else
-    local amount, kept = limit.asked, size
-    if limit.last == second then
-      amount, kept = amount + unpack('<d', limit.state, size - SUM + 1), size - STEP
-    end
-    call('SET', limit.key,
-      limit.state:sub(limit.from, kept) .. pack('<I4dd', second, amount, used), 'EX', WINDOW + 1)
+    call('SET', limit.key, limit.state:sub(limit.from, size)
+      .. pack('<I4dd', second, limit.asked, used), 'EX', WINDOW + 1)
   end
   limit.used, limit.last = used, second
 end

@@ -28,10 +28,12 @@ from greenlight.gateway.limits import (
 
 SCRIPT = Path(__file__).with_suffix(".lua").read_text(encoding="utf-8")
 MICRO_S = 1_000_000
-PREFIX = "greenlight:{limits}"
-"""The braces keep all keys of a call on one node of a cluster."""
+PREFIX = "greenlight:limits"
 AGAIN_S = (1.0, 5.0, 30.0)
 """When a settlement that Redis did not take is tried again. It may be taken twice."""
+MOST_DOUBTFUL = 1000
+"""With so much to try again, a reservation that Redis may have made isn't taken back: its lease
+ends by itself, and while Redis is away most were never made."""
 CODES = {
     LimitKind.REQUESTS: "rate",
     LimitKind.TOKENS: "rate",
@@ -79,7 +81,8 @@ class RedisLimits:
             self._try_later(back, after=(0.0, *self._again_s))
             raise
         except UnavailableError:
-            self._try_later(back, after=self._again_s)
+            if len(self._later) < MOST_DOUBTFUL:
+                self._try_later(back, after=self._again_s)
             raise
         admitted, now, which, wait, *numbers = reply
         standings = _standings(limits, numbers)
@@ -103,6 +106,8 @@ class RedisLimits:
     async def settle(self, reservation: Reservation, actual: Charge) -> None:
         """Replace what was reserved by what was used, and end the stream. Twice is once.
 
+        It is done also when the caller is cancelled.
+
         Raises:
             UnavailableError: Redis does not answer; it is tried again for a while.
         """
@@ -111,6 +116,9 @@ class RedisLimits:
         )
         try:
             await self._run("settle", *settlement)
+        except asyncio.CancelledError:
+            self._try_later(settlement, after=(0.0, *self._again_s))
+            raise
         except UnavailableError:
             self._try_later(settlement, after=self._again_s)
             raise

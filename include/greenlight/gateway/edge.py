@@ -20,8 +20,19 @@ Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[int, Field(ge=1)]
 TcpPort = Annotated[int, Field(ge=0, le=65535)]
 HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$")]
+UserName = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
+FieldPath = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z_]\w*(\[\])*(\.[A-Za-z_]\w*(\[\])*)*(\.\*)?$")
+]
 
-PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/models", "/healthz", "/readyz")
+PATHS = (
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/models",
+    "/healthz",
+    "/readyz",
+    "/openapi.json",
+)
 """All that clients can ask for, beside `/v1/models/NAME`. The rest of the gateway isn't public."""
 
 PROMPT_FIELDS = (
@@ -133,10 +144,13 @@ class EdgeSettings(Value):
     workers: Annotated[int, Field(ge=1, le=128)] = 2
     connections: Annotated[int, Field(ge=64)] = 4096
     """Of each worker; a request needs two."""
+    more_prompt_fields: tuple[FieldPath, ...] = ()
+    """Text for the model beside `PROMPT_FIELDS`, for a gateway that passes unknown parameters on,
+    such as `guided_json.*`."""
     log_rules: bool = False
     """Write to `error.log` which rules matched, with the piece of a value that each did: for
     tuning. Never of a prompt, but prompts that a client puts where none belongs are seen."""
-    worker_user: HostName = "www-data"
+    worker_user: UserName = "www-data"
     """Whom workers run as when nginx is started by root."""
     modules: Path = Path("/usr/lib/nginx/modules")
     rules: Path = Path("/usr/share/modsecurity-crs/rules")

@@ -50,7 +50,7 @@ class ServedModel(Value):
     upstream: Url
     """The router of its fleet, without `/v1`."""
     fleet: Name | None = None
-    """Whose journal says which digest each colour serves. None: Greenlight doesn't deploy it, so that
+    """Whose journal says which digest each colour serves. None: Greenlight doesn't deploy it, so
     nothing is cached, and `tokenizer` is needed."""
     context: Count
     """Prompt and answer together, in tokens: the engine's `max-model-len`."""

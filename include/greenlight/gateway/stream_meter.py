@@ -1,7 +1,7 @@
 """Read an SSE stream in passing: tokens, times between them, usage, and whether it ended properly.
 
-Events are passed on as they came, except the one that holds the usage when the client didn't ask for
-it: the gateway always asks the engine for it, since tokens are settled by it.
+Events are passed on as they came, except the one that holds the usage when the client didn't ask
+for it: the gateway always asks the engine for it, since tokens are settled by it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From a request's bytes to something checked, or to a refusal that names field, value and limit."""
+"""From a request's bytes to something checked, or a refusal that names field, value and limit."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import ssl
 import threading
@@ -19,12 +20,14 @@ from greenlight.adapters.stack.certificates import (
     certificates_in,
     ensure_certificates,
 )
+from greenlight.core.errors import UnavailableError
 from greenlight.gateway.edge import EdgeSettings
 from greenlight.testing.servers import free_port
-from greenlight.testing.waf_corpus import Case, request_of
+from greenlight.testing.waf_corpus import Case, Kind, request_of
 
-ANSWER_S = 3.0
-"""Nothing here takes as long; a request that gets no answer until then got nowhere."""
+ANSWER_S, CONTROL_S = 5.0, 60.0
+"""Who sends half a request gets no answer; who sends a good one afterwards must."""
+ANSWERED, BROKEN = 200, frozenset({500, 502, 503, 504})
 NO_LIMIT = 100_000
 
 
@@ -75,8 +78,7 @@ class Upstream:
             def log_message(self, format: str, *args: object) -> None:
                 """Keep quiet."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
@@ -88,6 +90,13 @@ class Upstream:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Keep quiet: a client that goes away in the middle is nothing to report here."""
 
 
 def _answer(handler: BaseHTTPRequestHandler, received: Received) -> None:
@@ -185,8 +194,8 @@ class Answer:
     @property
     def status(self) -> int | None:
         """The status; none: no answer."""
-        words = self.raw.split(b" ", 2)
-        return int(words[1]) if len(words) > 1 and words[1][:3].isdigit() else None
+        found = re.match(rb"HTTP/1\.[01] (\d{3}) ", self.raw)
+        return int(found[1]) if found else None
 
     @property
     def body(self) -> bytes:
@@ -202,7 +211,7 @@ class Answer:
 
 def send(port: int, data: bytes, context: ssl.SSLContext, *, wait_s: float = ANSWER_S) -> Answer:
     """Send bytes as they are over TLS, and read until the end or until nothing comes."""
-    raw = b""
+    raw = bytearray()
     try:
         with (
             socket.create_connection(("127.0.0.1", port), timeout=wait_s) as plain,
@@ -213,8 +222,8 @@ def send(port: int, data: bytes, context: ssl.SSLContext, *, wait_s: float = ANS
                 raw += piece
     except OSError:
         # A server that has refused need not read on: what it said until then counts.
-        return Answer(raw=raw)
-    return Answer(raw=raw)
+        return Answer(raw=bytes(raw))
+    return Answer(raw=bytes(raw))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,12 +239,28 @@ class Outcome:
 def run_corpus(
     cases: Sequence[Case], *, port: int, upstream: Upstream, context: ssl.SSLContext
 ) -> list[Outcome]:
-    """Send every case, one after the other."""
+    """Send every case, one after the other.
+
+    Raises:
+        UnavailableError: nginx or the upstream stopped answering: what doesn't arrive then was
+            stopped by nobody.
+    """
     outcomes = []
     for case in cases:
-        before = len(upstream.received)
-        answer = send(port, request_of(case), context)
-        reached = len(upstream.received) > before
         upstream.received.clear()
+        answer = send(port, request_of(case), context)
+        reached = len(upstream.received) > 0
+        if answer.status in BROKEN:
+            raise UnavailableError(f"line {case.line} got {answer.status}: the upstream is away")
+        if answer.status is None:
+            reached = _reached_late(case, port=port, upstream=upstream, context=context)
         outcomes.append(Outcome(case=case, reached=reached, status=answer.status))
     return outcomes
+
+
+def _reached_late(case: Case, *, port: int, upstream: Upstream, context: ssl.SSLContext) -> bool:
+    """Return whether a case without an answer arrived, before a request that must."""
+    control = request_of(Case(kind=Kind.BENIGN, where="messages", text="control", line=1))
+    if send(port, control, context, wait_s=CONTROL_S).status != ANSWERED:
+        raise UnavailableError(f"nginx answers nothing any more, line {case.line} or later")
+    return len(upstream.received) > 1

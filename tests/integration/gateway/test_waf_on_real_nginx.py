@@ -16,7 +16,7 @@ from cryptography import x509
 from greenlight.adapters.nginx.process import nginx_problem
 from greenlight.adapters.stack.certificates import certificates_in, ensure_certificates
 from greenlight.core.errors import ConfigError
-from greenlight.gateway.edge import EdgeSettings
+from greenlight.gateway.edge import PATHS, EdgeSettings
 from greenlight.testing.edge_worlds import an_edge, send, trusting
 from greenlight.testing.waf_corpus import HEADERS
 
@@ -153,6 +153,13 @@ def test_the_same_code_anywhere_else_is_blocked(edge, where):
     assert edge.upstream.received == []
 
 
+def test_a_field_that_the_operator_calls_a_prompt_is_one(tmp_path):
+    with an_edge(tmp_path, more_prompt_fields=["guided_json.*", "notes[]"]) as world:
+        body = chat(guided_json={"properties": {CODE: {"enum": [CODE]}}}, notes=[CODE])
+        assert post(world, body).status == 200
+        assert post(world, chat(guided_regex=CODE)).status == 403
+
+
 def test_a_prompt_field_of_another_kind_of_request_is_no_way_around(edge):
     query = "json.prompt=1'%20UNION%20SELECT%20password%20FROM%20users--"
     assert ask(edge, target=f"/v1/models?{query}").status == 403
@@ -208,6 +215,7 @@ def test_a_prompt_where_none_belongs_is_logged_only_with_the_rules(edge, tmp_pat
     [
         ("GET", "/", 404, "unknown_url"),
         ("GET", "/metrics", 404, "unknown_url"),
+        ("GET", "/openapi-json", 404, "unknown_url"),
         ("POST", "/v1/embeddings", 404, "unknown_url"),
         ("GET", "/v1/models/../../../metrics", 400, "bad_request"),
         ("GET", "/v1/models/a/../../../metrics", 404, "unknown_url"),
@@ -228,7 +236,7 @@ def test_what_is_no_part_of_the_api_is_refused(edge, method, target, status, cod
 
 @pytest.mark.parametrize(
     "target",
-    ["/healthz", "/readyz", "/v1/models", "/v1/models/m", "/v1/models/HuggingFaceTB/SmolLM2-135M"],
+    [*PATHS, "/v1/models/m", "/v1/models/HuggingFaceTB/SmolLM2-135M"],
 )
 def test_the_api_is_reached_under_the_path_that_was_asked(edge, target):
     assert ask(edge, target=target).status == 200
@@ -566,6 +574,24 @@ def test_a_client_that_goes_away_ends_its_stream_at_the_gateway(tmp_path):
             client.sendall(request("POST", CHAT, body=chat(stream=True)))
             client.recv(1000)
         assert cut.wait(10)
+
+
+def test_an_answer_is_not_kept_in_memory_while_it_is_passed_on(tmp_path):
+    size = 40_000_000
+
+    def answer(handler, received):
+        del received
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(size))
+        handler.end_headers()
+        for _ in range(size // 100_000):
+            handler.wfile.write(b"x" * 100_000)
+
+    with an_edge(tmp_path, answer=answer) as world:
+        [worker] = psutil.Process(world.nginx.pid()).children()
+        before = worker.memory_info().rss
+        assert len(ask(world).body) == size
+        assert worker.memory_info().rss - before < size / 4
 
 
 def test_connections_to_the_gateway_are_kept(edge):

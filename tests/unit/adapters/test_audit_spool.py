@@ -1,7 +1,6 @@
 import asyncio
 import json
 import os
-import time
 
 import pytest
 
@@ -362,16 +361,6 @@ def test_spools_are_for_their_owner_only(world):
     assert world.files[0].stat().st_mode & 0o777 == 0o600
 
 
-def test_a_record_costs_less_than_a_millisecond(world):
-    async def work(spool):
-        began = time.perf_counter()
-        for number in range(500):
-            spool.record("request", {"n": number, "subject": "sub_1", "tenant": "acme"})
-        return (time.perf_counter() - began) / 500
-
-    assert world.run(work) < 1e-3
-
-
 def test_a_file_that_cannot_be_read_keeps_only_itself(world):
     (world.folder / "broken.jsonl").mkdir(parents=True)
 
@@ -416,6 +405,7 @@ def test_without_room_for_another_file_the_full_one_goes_on(world, monkeypatch):
                 spool.record("request", {"n": number})
                 await asyncio.sleep(EVERY_S / 2)
         spool.record("request", {"n": 20})
+        await settle(spool)
 
     world.run(work, rotate_bytes=100)
     assert world.requests == list(range(21))

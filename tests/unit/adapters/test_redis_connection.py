@@ -2,6 +2,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from redis.exceptions import NoScriptError
@@ -99,6 +100,8 @@ def test_the_password_is_shown_nowhere(server):
 def test_a_url_that_is_none_is_refused_at_start():
     with pytest.raises(ConfigError, match=r"redis\.url 'http://x' can't be used"):
         open_redis(RedisAddress(url="http://x"))
+    with pytest.raises(ConfigError, match=r"redis\.ca_file /no/ca\.pem does not exist"):
+        open_redis(RedisAddress(url="rediss://x", ca_file=Path("/no/ca.pem")))
 
 
 def test_what_a_limit_store_needs_is_checked(server, tmp_path):

@@ -235,6 +235,26 @@ def test_a_caller_that_leaves_while_it_is_reserved_holds_nothing(server, subject
     asyncio.run(main())
 
 
+def test_a_call_is_settled_although_its_caller_leaves_meanwhile(server, subject):
+    async def main():
+        async with limits_on(server) as store:
+            limits = (a_limit(LimitKind.STREAMS, 1, subject=subject), tokens(9, subject=subject))
+            for turns in range(1, 5):
+                call = admitted(await reserve(store, *limits, charge=Charge(tokens=9)))
+                ending = asyncio.create_task(store.settle(call, Charge(tokens=0)))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                ending.cancel()
+                await asyncio.gather(ending, return_exceptions=True)
+
+                async def free():
+                    return await store.standing(limits) == [0, 0]
+
+                await eventually(free)
+
+    asyncio.run(main())
+
+
 def test_keys_go_away_by_themselves_and_a_refused_call_makes_none(server, subject):
     kinds = list(LimitKind)
 

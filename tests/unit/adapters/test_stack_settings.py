@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from greenlight.adapters.stack import airflow, mlflow_server, object_store, postgres, redis_server
+from greenlight.adapters.stack import (
+    airflow,
+    gateway,
+    mlflow_server,
+    object_store,
+    postgres,
+    redis_server,
+)
 from greenlight.adapters.stack.embedded import EmbeddedStack
 from greenlight.adapters.stack.secrets import MAKERS, load_or_create_secrets
 from greenlight.adapters.stack.services import PORT_OF, STOP_ORDER, ServiceName
@@ -97,6 +104,7 @@ def test_no_secret_is_on_a_command_line(settings, secrets, environment):
             program=sys.executable,
         ),
         mlflow_server.server(settings, ports=PORTS, secrets=secrets, inherited={}),
+        gateway.server(settings, ports=PORTS, secrets=secrets, inherited={}),
         *(
             airflow.component(name, settings, environment=environment, inherited={})
             for name in airflow.COMMANDS
@@ -115,7 +123,7 @@ def test_every_service_is_stopped_once_and_the_stores_last_since_the_database_wr
 
 
 def test_every_port_in_the_settings_belongs_to_a_service():
-    assert set(PORT_OF.values()) == set(Ports.model_fields)
+    assert {*PORT_OF.values(), "gateway_metrics"} == set(Ports.model_fields)
 
 
 def test_settings_for_another_airflow_are_not_inherited(settings):

@@ -28,6 +28,8 @@ def test_a_path_may_hold_spaces():
         ({"key": '/a"; user root; #'}, "reads as its own"),
         ({"rules": "/rules/$x"}, "reads as its own"),
         ({"worker_user": "www-data; user root"}, "worker_user"),
+        ({"more_prompt_fields": ["a)|(b"]}, "more_prompt_fields"),
+        ({"more_prompt_fields": [".*"]}, "more_prompt_fields"),
         ({"requests_per_second": 0}, "requests_per_second"),
         ({"port": 70000}, "port"),
         ({"upstream_port": 8443}, "8443 is both"),

@@ -19,7 +19,9 @@ from greenlight.gateway.validation import (
 )
 
 HI = [{"role": "user", "content": "hi"}]
-MODEL = ServedModel(name="m", upstream="http://127.0.0.1:1", fleet="f", context=100, default_max_tokens=90)
+MODEL = ServedModel(
+    name="m", upstream="http://127.0.0.1:1", fleet="f", context=100, default_max_tokens=90
+)
 
 
 def asked(route: Route = Route.CHAT, *, bounds: RequestBounds | None = None, **fields: Any) -> Any:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 
@@ -33,7 +34,7 @@ def fed(found: StreamMeter, chunks: Sequence[bytes]) -> bytes:
 @given(st.lists(st.integers(0, len(STREAM)), max_size=12))
 def test_wherever_a_stream_is_cut_into_chunks_the_same_is_passed_on(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(STREAM)]
-    chunks = [STREAM[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    chunks = [STREAM[a:b] for a, b in itertools.pairwise(edges)]
     found = meter()
     assert fed(found, chunks) == STREAM.replace(USAGE, b"")
     assert found.usage == Usage(prompt=7, answer=3)

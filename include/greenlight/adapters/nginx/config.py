@@ -86,13 +86,14 @@ def render_nginx(edge: EdgeSettings, *, is_root: bool) -> str:
         worker_user=edge.worker_user if is_root else None,
         hidden_headers=HIDDEN,
         dropped_headers=DROPPED,
-        paths=PATHS,
+        paths=[re.escape(path) for path in PATHS],
         errors={status: error_body(status, edge) for status in _ERRORS},
     )
 
 
 def render_modsecurity(edge: EdgeSettings) -> str:
     """Return `modsecurity.conf`."""
+    prompts = [*PROMPT_FIELDS, *edge.more_prompt_fields]
     return _TEMPLATES.get_template("modsecurity.conf.j2").render(
         edge=edge,
         json_depth=JSON_DEPTH,
@@ -109,9 +110,9 @@ def render_modsecurity(edge: EdgeSettings) -> str:
             }
             for number, grammar in enumerate(GRAMMARS)
         ],
-        prompt_names=names_expression(PROMPT_FIELDS),
+        prompt_names=names_expression(prompts),
         spared_names=names_expression(
-            [*PROMPT_FIELDS, *(field for grammar in GRAMMARS for field in grammar.fields)]
+            [*prompts, *(field for grammar in GRAMMARS for field in grammar.fields)]
         ),
     )
 

@@ -59,7 +59,8 @@ def certificate_expiry(path: Path) -> datetime:
 class Nginx:
     """One nginx, run in a private folder of its own: configuration, logs, process id.
 
-    It ends with the thread that started it.
+    It ends with the thread that started it. A supervisor that wants it to live on can use
+    `prepare`, `command` and `reload` alone.
     """
 
     def __init__(
@@ -139,7 +140,7 @@ class Nginx:
         self._child = LeashedProcess(self.command(), env={}, cwd=self._folder)
         try:
             self._wait("answer", self._serves_the_certificate)
-        except UnavailableError:
+        except BaseException:
             self.stop()
             raise
 

@@ -48,7 +48,7 @@ class StackSecrets:
     gateway_audit: str = field(repr=False)
     """Chains and signs the audit log."""
     gateway_cache: str = field(repr=False)
-    """Makes the names under which answers are kept."""
+    """Encrypts kept answers."""
     redis: str = field(repr=False)
     """The password of the embedded Redis."""
 

@@ -21,6 +21,9 @@ from greenlight.gateway.validation import (
     room_for,
 )
 
+SPARE_S = 60.0
+"""A call that took all the time it may is still settled by its end."""
+
 
 class Admission:
     """Asks in the order of cost: nothing of a stranger's request is read."""
@@ -111,7 +114,10 @@ class Admission:
         most = model.charge(prompt=room.prompt, answer=room.answer * room.answers)
         try:
             decision = await self._parts.limits.reserve(
-                limits, most, request_id=exchange.id, expires_s=self._parts.file.upstream.total_s
+                limits,
+                most,
+                request_id=exchange.id,
+                expires_s=self._parts.file.upstream.total_s + SPARE_S,
             )
         except UnavailableError:
             if self._parts.file.redis.when_away == "open":

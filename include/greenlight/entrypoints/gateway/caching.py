@@ -70,9 +70,19 @@ class Caching:
         return None if isinstance(stream, Unconvertible) else stream
 
     async def leave(
-        self, place: Place, found: Found, call: Call, admitted: Admitted, *, answer: bytes | None
+        self,
+        place: Place,
+        found: Found,
+        call: Call,
+        admitted: Admitted,
+        *,
+        answer: bytes | None,
+        client_left: bool,
     ) -> None:
-        """Keep an answer that came to its end, or let those who wait for it go on."""
+        """Keep an answer that came to its end, or let those who wait for it go on.
+
+        When only the client left, one of them asks for all; when the engine failed, each by itself.
+        """
         answers = self._parts.answers
         assert answers is not None
         body = self._to_keep(place, call, admitted, answer)
@@ -80,7 +90,7 @@ class Caching:
             at_s = self._parts.clock.now().timestamp()
             await answers.keep(place.key, KeptAnswer(body=body, colour=call.colour, at_s=at_s))
         elif isinstance(found, Lead):
-            await answers.give_up(place.key, to_another=call.cut == "client" or answer is None)
+            await answers.give_up(place.key, to_another=client_left)
 
     def _to_keep(
         self, place: Place, call: Call, admitted: Admitted, answer: bytes | None

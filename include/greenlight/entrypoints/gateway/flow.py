@@ -86,12 +86,17 @@ class Completions:
             await exchange.answer(OK, shown, content_type=kind)
             return
         call.cache = exchange.extra[OUTCOME] = BYPASS if place.fresh else MISS
-        answer = None
+        answer, client_left = None, False
         try:
             answer = await self._ask(exchange, call, admitted)
+        except asyncio.CancelledError:
+            client_left = True
+            raise
         finally:
-            # Also when the client left: others may wait for this answer.
-            await asyncio.shield(self._caching.leave(place, found, call, admitted, answer=answer))
+            leaving = self._caching.leave(
+                place, found, call, admitted, answer=answer, client_left=client_left
+            )
+            await asyncio.shield(leaving)
 
     async def _ask(self, exchange: Exchange, call: Call, admitted: Admitted) -> bytes | None:
         """Ask an engine; return its answer as it may be kept, if it came to its end."""
