@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -39,6 +39,9 @@ LOCK = 0x6175646974  # "audit"
 CHUNK = 2000
 """Records that a check holds in memory."""
 NOW = sa.func.clock_timestamp()
+
+
+COLUMNS = tuple(field.name for field in fields(Record))
 
 
 class DatabaseAudit:
@@ -77,7 +80,7 @@ class DatabaseAudit:
         ]
         records = list(chained(pseudonymous, after=head, secret=self._secret))
         if records:
-            connection.execute(sa.insert(AUDIT_RECORDS), [asdict(record) for record in records])
+            connection.execute(sa.insert(AUDIT_RECORDS), [_row(record) for record in records])
             head = self._anchor(connection, AnchorKind.HEAD, records[-1], at=events[-1].at)
         return head
 
@@ -250,6 +253,11 @@ def _anchors(connection: sa.Connection) -> dict[AnchorKind, Anchor]:
     rows = connection.execute(sa.select(AUDIT_ANCHORS)).mappings()
     found = [Anchor(**{**row, "kind": AnchorKind(row["kind"])}) for row in rows]
     return {anchor.kind: anchor for anchor in found}
+
+
+def _row(record: Record) -> dict[str, object]:
+    """Return its columns; `asdict` would copy the detail to its depth."""
+    return {name: getattr(record, name) for name in COLUMNS}
 
 
 def _named(row: sa.RowMapping) -> Named:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar, cast
 
 import psutil
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
@@ -22,6 +23,7 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 
 """To 120 s: an answer of thousands of tokens takes minutes, and must not fall off the end."""
 TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 10)
 OTHER = "other"
+M = TypeVar("M", Counter, Gauge, Histogram)
 
 
 class GatewayMetrics:
@@ -37,6 +39,7 @@ class GatewayMetrics:
         """Make them; `registry`: for tests."""
         self._models, self._tenants = frozenset(models), frozenset(tenants)
         self.registry = registry or CollectorRegistry()
+        self._series: dict[tuple[object, tuple[str, ...]], object] = {}
         http = (Label.METHOD, Label.ENDPOINT, Label.STATUS)
         self._requests = self._counter(Name.HTTP_REQUESTS, "Requests answered.", http)
         self._seconds = self._histogram(
@@ -84,54 +87,54 @@ class GatewayMetrics:
     def ended(self, *, method: str, endpoint: str, status: int, seconds: float) -> None:
         """It was answered, or its client left (499)."""
         self._active.dec()
-        self._requests.labels(method, endpoint, str(status)).inc()
-        self._seconds.labels(method, endpoint).observe(seconds)
+        self._of(self._requests, method, endpoint, str(status)).inc()
+        self._of(self._seconds, method, endpoint).observe(seconds)
 
     def asked(self, model: str) -> None:
         """An engine was asked."""
-        self._waiting.labels(model).inc()
+        self._of(self._waiting, model).inc()
 
     def began_to_answer(self, model: str) -> None:
         """It began to answer, or it never will."""
-        self._waiting.labels(model).dec()
+        self._of(self._waiting, model).dec()
 
     def answered(
         self, *, model: str, colour: str, tenant: str, seconds: float, usage: Usage | None
     ) -> None:
         """An engine's answer came to its end."""
-        self._inference.labels(model, colour).observe(seconds)
+        self._of(self._inference, model, colour).observe(seconds)
         if usage is not None:
             owner = self.tenant(tenant)
-            self._tokens.labels(model, colour, owner, "input").inc(usage.prompt)
-            self._tokens.labels(model, colour, owner, "output").inc(usage.answer)
+            self._of(self._tokens, model, colour, owner, "input").inc(usage.prompt)
+            self._of(self._tokens, model, colour, owner, "output").inc(usage.answer)
 
     def streamed(self, meter: StreamMeter, *, model: str, colour: str) -> None:
         """A stream came to an end."""
         if meter.first_s is not None:
-            self._first.labels(model, colour).observe(meter.first_s)
-        gap = self._gap.labels(model, colour)
+            self._of(self._first, model, colour).observe(meter.first_s)
+        gap = self._of(self._gap, model, colour)
         for seconds in meter.gaps:
             gap.observe(seconds)
 
     def cut(self, model: str, *, by: str) -> None:
         """A stream did not reach its end."""
-        self._cut.labels(model, by).inc()
+        self._of(self._cut, model, by).inc()
 
     def cache(self, outcome: str, number: int = 1) -> None:
         """The cache said something."""
-        self._cache.labels(outcome).inc(number)
+        self._of(self._cache, outcome).inc(number)
 
     def limited(self, outcome: str, limit: str = "none") -> None:
         """The limits said something."""
-        self._limits.labels(outcome, limit).inc()
+        self._of(self._limits, outcome, limit).inc()
 
     def authenticated(self, outcome: str) -> None:
         """A credential was looked at."""
-        self._auth.labels(outcome).inc()
+        self._of(self._auth, outcome).inc()
 
     def upstream(self, model: str, kind: str, value: float) -> None:
         """Note how connections and retries stand."""
-        self._upstream.labels(model, kind).set(value)
+        self._of(self._upstream, model, kind).set(value)
 
     def model(self, name: str) -> str:
         """Return the label of a model that a client named."""
@@ -140,6 +143,13 @@ class GatewayMetrics:
     def tenant(self, name: str) -> str:
         """Return the label of a tenant: its own, where it was given one."""
         return name if name in self._tenants else OTHER
+
+    def _of(self, metric: M, *labels: str) -> M:
+        """Return a series; finding it in the library takes longer than counting."""
+        key = (metric, labels)
+        if (found := self._series.get(key)) is None:
+            found = self._series[key] = metric.labels(*labels)
+        return cast(M, found)
 
     def _counter(self, name: Name, what: str, labels: tuple[str, ...]) -> Counter:
         return Counter(name, what, labels, registry=self.registry)

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import aiohttp
+from yarl import URL
 
 from greenlight.core.clock import Clock, SystemClock
 from greenlight.core.errors import UnavailableError
@@ -57,6 +58,7 @@ class Upstream:
         self.url = url.rstrip("/")
         self.counts = UpstreamCounts()
         self._settings, self._clock = settings, clock
+        self._addresses: dict[str, URL] = {}
         self._breaker = Breaker(failures=settings.breaker_failures, open_s=settings.breaker_open_s)
         self._budget = RetryBudget(share=settings.retry_budget)
         self._connector = aiohttp.TCPConnector(
@@ -154,7 +156,7 @@ class Upstream:
     ) -> aiohttp.ClientResponse | Refusal:
         try:
             return await self._session.post(
-                f"{self.url}{path}", data=body, headers=headers, allow_redirects=False
+                self._address(path), data=body, headers=headers, allow_redirects=False
             )
         except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError) as error:
             if isinstance(error, aiohttp.ConnectionTimeoutError):
@@ -168,6 +170,12 @@ class Upstream:
             )
         except (aiohttp.ClientError, OSError):
             return _no_answer("upstream_failed", "the connection to the engines broke", status=502)
+
+    def _address(self, path: str) -> URL:
+        """Return where a path is; there are few, and reading one takes long."""
+        if (found := self._addresses.get(path)) is None:
+            found = self._addresses[path] = URL(f"{self.url}{path}")
+        return found
 
     def _judge(self, response: aiohttp.ClientResponse | Refusal) -> None:
         if response.status in FAILED:

@@ -8,7 +8,7 @@ from greenlight.entrypoints.gateway.exchange import Exchange
 from greenlight.entrypoints.gateway.parts import Parts
 from greenlight.gateway.credentials import bearer_of
 from greenlight.gateway.gateway_file import ServedModel
-from greenlight.gateway.limits import Exceeded, Reservation
+from greenlight.gateway.limits import Exceeded, Limit, Reservation
 from greenlight.gateway.principals import Principal
 from greenlight.gateway.rate_headers import exceeded_refusal, rate_headers
 from greenlight.gateway.refusals import Refusal
@@ -21,6 +21,8 @@ from greenlight.gateway.validation import (
     room_for,
 )
 
+MOST_KNOWN = 10_000
+"""Subjects whose limits are at hand."""
 SPARE_S = 60.0
 """A call that took all the time it may is still settled by its end."""
 
@@ -30,6 +32,7 @@ class Admission:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._limits: dict[tuple[str, str], tuple[Limit, ...]] = {}
 
     async def admit(self, exchange: Exchange, call: Call) -> Admitted | Refusal:
         """Return what was agreed to, or the first refusal.
@@ -110,7 +113,7 @@ class Admission:
     async def _reserve(
         self, exchange: Exchange, principal: Principal, model: ServedModel, room: Room
     ) -> Reservation | Refusal | None:
-        limits = self._parts.file.limits_of(principal)
+        limits = self._limits_of(principal)
         most = model.charge(prompt=room.prompt, answer=room.answer * room.answers)
         try:
             decision = await self._parts.limits.reserve(
@@ -131,6 +134,14 @@ class Admission:
             return exceeded_refusal(decision)
         self._parts.metrics.limited("admitted")
         return decision
+
+    def _limits_of(self, principal: Principal) -> tuple[Limit, ...]:
+        key = (principal.tenant, principal.subject)
+        if (found := self._limits.get(key)) is None:
+            if len(self._limits) >= MOST_KNOWN:
+                self._limits.clear()
+            found = self._limits[key] = self._parts.file.limits_of(principal)
+        return found
 
 
 def _try_again(code: str, message: str) -> Refusal:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
 from greenlight.gateway.refusals import Refusal
@@ -36,7 +36,7 @@ class Exchange:
     def __init__(self, scope: Message, receive: Receive, send: Send) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
-        self._headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self._headers = _by_name(scope["headers"])
         self._receive, self._send = receive, send
         given = self.header(b"x-request-id") or ""
         self.id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
@@ -49,8 +49,8 @@ class Exchange:
 
     def header(self, name: bytes) -> str | None:
         """Return a header's value by its name in lower case; none if it is there twice."""
-        found = [value for key, value in self._headers if key == name]
-        return found[0].decode("latin-1") if len(found) == 1 else None
+        value = self._headers.get(name)
+        return None if value is None else value.decode("latin-1")
 
     async def body(self, *, at_most: int) -> bytes | Refusal:
         """Return the body, or why it isn't read to its end.
@@ -126,6 +126,14 @@ class Exchange:
         """Send an error object; nothing, if an answer has begun already."""
         if self.status == 0:
             await self.answer(refusal.status, refusal.body(), headers=refusal.headers)
+
+
+def _by_name(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes | None]:
+    """Return headers by name. One that is there twice has no value: nobody knows which counts."""
+    found: dict[bytes, bytes | None] = {}
+    for name, value in headers:
+        found[name] = None if name in found else value
+    return found
 
 
 async def while_connected(exchange: Exchange, work: Awaitable[None]) -> None:

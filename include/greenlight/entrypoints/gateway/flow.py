@@ -10,7 +10,7 @@ import aiohttp
 from pydantic_core import from_json, to_json
 
 from greenlight.adapters.upstream import COLOUR, pieces, read_all
-from greenlight.core.errors import UnavailableError
+from greenlight.core.errors import ResourceError, UnavailableError
 from greenlight.entrypoints.gateway.admission import Admission
 from greenlight.entrypoints.gateway.answers import Hit
 from greenlight.entrypoints.gateway.caching import BYPASS, MISS, OUTCOME, Caching
@@ -223,7 +223,11 @@ class Completions:
     def _record(self, exchange: Exchange, call: Call, *, seconds: float) -> None:
         status = exchange.status or CLIENT_LEFT
         detail = call.record(request_id=exchange.id, status=status, seconds=seconds)
-        self._parts.trail.record("request.completion", detail)
+        try:
+            self._parts.trail.record("request.completion", detail)
+        except ResourceError as error:
+            # The client has its answer; what was done is in the log of the process, at least.
+            log.error("the audit log could not take %s: %s", detail, error)
 
 
 def _headers(exchange: Exchange) -> dict[str, str]:
