@@ -80,6 +80,15 @@ class GatewayMetrics:
             (Label.MODEL, Label.KIND),
         )  # fmt: skip
 
+        self._certificate = Gauge(
+            Name.GATEWAY_CERTIFICATE, "When the first certificate of the edge expires.",
+            registry=self.registry, multiprocess_mode="livemax",
+        )  # fmt: skip
+
+    def certificate(self, expires_s: float) -> None:
+        """Note when the edge's certificate expires, seconds since 1970."""
+        self._certificate.set(expires_s)
+
     def began(self) -> None:
         """A request came."""
         self._active.inc()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -42,6 +42,24 @@ def check() -> None:
         each = tenant.each_key.model_dump(exclude_none=True)
         tenants.add_row(tenant.name, _shown(limits), _shown(each))
     console.print(tenants)
+
+
+@app.command()
+def edge(
+    reload: Annotated[
+        bool, typer.Option("--reload", help="Take over a new certificate or setting instead.")
+    ] = False,
+) -> None:
+    """Run nginx with TLS and the firewall in front, in the foreground, as `edge` says."""
+    from greenlight.entrypoints.gateway import edge as front
+
+    settings = load_settings()
+    if reload:
+        front.reload(settings)
+        console.print("nginx has taken over; open streams go on")
+    else:
+        console.print(f"{front.open_edge(settings).url} -> the gateway")
+        front.run(settings)
 
 
 @app.command()

@@ -47,6 +47,7 @@ class MetricName(StrEnum):
     GATEWAY_LIMITS = "greenlight_gateway_limit_decisions_total"
     GATEWAY_AUTH = "greenlight_gateway_authentications_total"
     GATEWAY_CUT = "greenlight_gateway_streams_cut_total"
+    GATEWAY_CERTIFICATE = "greenlight_gateway_certificate_expiry_timestamp_seconds"
     GATEWAY_UPSTREAM = "greenlight_gateway_upstream"
 
 

@@ -130,7 +130,8 @@ class EdgeSettings(Value):
     key: Path
     upstream_address: HostName = "127.0.0.1"
     """Where the gateway listens, in plain HTTP: this machine or a private network."""
-    upstream_port: TcpPort
+    upstream_port: TcpPort = 0
+    """0: the gateway's own, of the same gateway.yaml."""
     body_bytes: Count = 1024**2
     """The longest body, for nginx and for the WAF; no less than what the gateway takes."""
     requests_per_second: Count = 20

@@ -13,6 +13,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 from greenlight.core.errors import ConfigError
 from greenlight.core.settings import read_config
 from greenlight.core.types import Value
+from greenlight.gateway.edge import EdgeSettings
 from greenlight.gateway.limits import MICRO, Charge, Holder, Limit, LimitKind
 from greenlight.gateway.principals import KNOWN_SCOPES, Principal, scope_problem
 
@@ -236,6 +237,8 @@ class GatewayFile(Value):
     upstream: UpstreamSettings = UpstreamSettings()
     requests: RequestBounds = RequestBounds()
     audit: AuditSettings = AuditSettings()
+    edge: EdgeSettings | None = None
+    """nginx in front; none: somebody else's."""
     metrics_tenants: tuple[Name, ...] = ()
     """Tenants that have series of their own; all others share the label `other`."""
 
@@ -248,6 +251,15 @@ class GatewayFile(Value):
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"{', '.join(twice)} is there twice")
         return found
+
+    @model_validator(mode="after")
+    def _the_edge_lets_bodies_through(self) -> Self:
+        if self.edge is not None and self.edge.body_bytes < self.requests.body_bytes:
+            raise ValueError(
+                f"edge.body_bytes ({self.edge.body_bytes}) is below requests.body_bytes "
+                f"({self.requests.body_bytes}): nginx would refuse what the gateway takes"
+            )
+        return self
 
     @model_validator(mode="after")
     def _somebody_can_enter(self) -> Self:

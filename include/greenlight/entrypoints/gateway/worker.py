@@ -15,7 +15,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from greenlight.core.clock import Clock, SystemClock
-from greenlight.core.errors import GreenlightError
+from greenlight.core.errors import ConfigError, GreenlightError
 from greenlight.core.logs import configure_logging
 from greenlight.core.settings import Settings, load_settings
 from greenlight.entrypoints.gateway.app import Application
@@ -24,6 +24,7 @@ from greenlight.entrypoints.gateway.parts import Parts
 from greenlight.entrypoints.gateway.server import CACHE_SECRET, metrics_folder, read_file
 from greenlight.entrypoints.gateway.serving import ServedModels
 from greenlight.gateway.answer_counts import AnswerCounts
+from greenlight.gateway.edge import EdgeSettings
 from greenlight.gateway.gateway_file import GatewayFile
 from greenlight.gateway.resilience import Circuit
 
@@ -114,7 +115,7 @@ async def open_parts(settings: Settings, file: GatewayFile) -> AsyncIterator[Par
         metrics = GatewayMetrics(
             models=[model.name for model in file.models], tenants=file.metrics_tenants
         )
-        await stack.enter_async_context(_beside(_note_connections(upstreams, metrics)))
+        await stack.enter_async_context(_beside(_note(upstreams, file.edge, metrics)))
         yield Parts(
             file=file,
             authenticator=access.authenticator,
@@ -197,8 +198,18 @@ async def _beside(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _note_connections(upstreams: Mapping[str, Upstream], metrics: GatewayMetrics) -> None:
+async def _note(
+    upstreams: Mapping[str, Upstream], edge: EdgeSettings | None, metrics: GatewayMetrics
+) -> None:
+    """Note how connections stand and how long the certificate is good, again and again."""
+    from greenlight.adapters.nginx.process import certificate_expiry
+
     while True:
+        if edge is not None:
+            try:
+                metrics.certificate(certificate_expiry(edge.certificate).timestamp())
+            except ConfigError as error:
+                log.error("how long the certificate is good is not known: %s", error)
         for model, upstream in upstreams.items():
             metrics.upstream(model, "busy_connections", upstream.busy_connections)
             metrics.upstream(model, "circuit_open", upstream.circuit is not Circuit.CLOSED)
