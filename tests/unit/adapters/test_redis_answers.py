@@ -1,4 +1,4 @@
-"""Sealed answers on a real Redis. What a store must do: tests/contract/test_answers.py."""
+"""Sealed answers on a real Redis. What a store must do: tests/contract/test_answer_stores.py."""
 
 import asyncio
 import os

@@ -60,6 +60,7 @@ def serve(settings: Settings | None = None, *, on_start: Callable[[Listening], N
 
     Raises:
         ConfigError: the configuration or a secret is wrong, or a port is taken.
+        UnavailableError: the database does not answer.
     """
     settings = settings or load_settings()
     file = read_file(settings)
@@ -73,6 +74,7 @@ def serve(settings: Settings | None = None, *, on_start: Callable[[Listening], N
     from greenlight.adapters.gateway_metrics import serve_metrics
 
     require_usable(settings, file)
+    _note_limits(settings, file)
     listener = _bind(file.listen.address, file.listen.port)
     port, stop_metrics = serve_metrics(
         folder, address=file.listen.address, port=file.listen.metrics_port
@@ -131,6 +133,14 @@ def require_usable(settings: Settings, file: GatewayFile) -> None:
     for model in file.models:
         if model.tokenizer is not None:
             PromptTokens(model.tokenizer)
+
+
+def _note_limits(settings: Settings, file: GatewayFile) -> None:
+    from greenlight.entrypoints import gateway_access
+    from greenlight.entrypoints.gateway.limit_changes import note_limits
+
+    _, audit = gateway_access.open_stores(settings)
+    note_limits(audit, file, by=gateway_access.operator("gateway.yaml"))
 
 
 def _bind(address: str, port: int) -> socket.socket:
