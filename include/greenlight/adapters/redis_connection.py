@@ -6,6 +6,7 @@ Nothing is tried again here: a command whose answer was lost may have been carri
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoScriptError, RedisError, ResponseError
@@ -100,6 +102,7 @@ class RedisLane:
     def __init__(self, client: Redis, *, timeout_s: float) -> None:
         """`timeout_s`: for a round trip, making the connection included."""
         self._client, self._timeout_s = client, timeout_s
+        self._connection: AbstractConnection = client.connection_pool.make_connection()
         self._waiting: deque[_Asked] = deque()
         self._sender: asyncio.Task[None] | None = None
 
@@ -124,6 +127,7 @@ class RedisLane:
         if self._sender is not None:
             self._sender.cancel()
             await asyncio.gather(self._sender, return_exceptions=True)
+        await self._connection.disconnect(nowait=True)
         await self._client.aclose()
 
     async def _send(self) -> None:
@@ -145,17 +149,31 @@ class RedisLane:
         return batch
 
     async def _round_trip(self, batch: Sequence[_Asked]) -> None:
-        pipeline = self._client.pipeline(transaction=False)
-        for asked in batch:
-            pipeline.execute_command(*asked.command)
         try:
             async with asyncio.timeout(self._timeout_s):
-                replies = await pipeline.execute(raise_on_error=False)
+                replies = await self._replies([asked.command for asked in batch])
         except FAILURES as error:
+            await self._connection.disconnect(nowait=True)  # half of a reply may be left in it
             _fail(batch, UnavailableError(f"Redis does not answer: {_said(error)}"))
             return
+        except asyncio.CancelledError:
+            await self._connection.disconnect(nowait=True)
+            raise
         for asked, reply in zip(batch, replies, strict=True):
             asked.take(reply)
+
+    async def _replies(self, commands: Sequence[tuple[Argument, ...]]) -> list[Reply]:
+        """Return the replies, refusals among them, to commands of one round trip.
+
+        Over the connection itself: the library's pipeline takes one from a pool for every round
+        trip and tries it out first, which cost more than the round trip.
+        """
+        connection = self._connection
+        if connection.is_connected and _was_closed(connection):
+            await connection.disconnect(nowait=True)
+        await connection.connect()
+        await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+        return [await _reply(connection) for _ in commands]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +190,19 @@ class _Asked:
             self.reply.set_exception(UnavailableError(f"Redis can't do it: {_said(reply)}"))
         else:
             self.reply.set_result(reply)
+
+
+def _was_closed(connection: AbstractConnection) -> bool:
+    """Return whether Redis has ended an idle connection, as when it was started again."""
+    reader = connection._reader  # the library tells it nowhere else
+    return reader is not None and reader.at_eof()
+
+
+async def _reply(connection: AbstractConnection) -> Reply:
+    try:
+        return await connection.read_response(timeout=math.inf)
+    except ResponseError as refusal:
+        return refusal
 
 
 def _fail(asked: Sequence[_Asked], error: UnavailableError) -> None:
