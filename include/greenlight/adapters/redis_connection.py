@@ -95,7 +95,7 @@ async def check_redis(client: Redis, *, timeout_s: float) -> None:
 class RedisLane:
     """Sends commands of one event loop; those that come during a round trip share the next.
 
-    One connection, one round trip at a time. With 64 callers this takes less than half of the
+    One connection, one round trip at a time. With 64 callers this takes a third of the
     processor time of a connection each (docs/reference/limits.md).
     """
 
