@@ -218,7 +218,7 @@ class AuditSettings(Value):
     """The log of who asked what and what was decided; prompts are never in it."""
 
     keep_days: Annotated[int, Field(ge=1)] = 400
-    every_s: Seconds = 0.5
+    every_s: Seconds = 2.0
     """Records reach the database in batches this far apart; until then they are in a file."""
 
 
