@@ -93,27 +93,31 @@ WORDS = (
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.usefixtures("claim_forgotten")
 def test_a_run_that_is_killed_while_it_works_leaves_no_whole_set_and_the_old_ones(world, moment):
     before = states(world)
     kill_while(world, MOMENTS[moment](world))
     made = made_since(world, before)
-    assert made[REGION] == []
-    assert made["a"] in ([], ["not verified"])
-    forget_claim(world)
+    # The kill may come a moment late: by then the other region can have its manifest too.
+    assert all(made[region] in ([], ["not verified"]) for region in ("a", REGION))
+    if moment != "one region has its manifest":
+        assert made == {"a": [], REGION: []}
 
 
 @pytest.mark.parametrize("words", WORDS)
+@pytest.mark.usefixtures("claim_forgotten")
 def test_a_run_that_is_killed_after_a_stage_leaves_no_whole_set_and_the_old_ones(world, words):
     before = states(world)
     world.kill_a_run(when=words)
     made = made_since(world, before)
     if not words.startswith("region a: read"):
         assert made == {"a": [], "b": []}
-    forget_claim(world)
 
 
-def forget_claim(world):
-    """Let the claim of a killed run lapse at once, and not within a minute."""
+@pytest.fixture
+def claim_forgotten(world):
+    """Let the claim of a killed run lapse at once, and not within a minute; whatever happened."""
+    yield
     leases = world.tools().leases
     if lease := leases.current(LEASE):
         leases.release(lease)
