@@ -71,6 +71,9 @@ class Settings(Value):
     hub_enabled: bool = False
     """Allow `hf://` model sources, which are downloaded from the Hugging Face Hub."""
 
+    aws_secrets: str | None = None
+    """The gateway's secrets are in AWS Secrets Manager under this prefix; none: in files."""
+
     @field_validator("ml_python", "autogptq_python", "serve_python")
     @classmethod
     def _absolute(cls, path: Path) -> Path:

@@ -104,14 +104,20 @@ def open_database(settings: Settings) -> sa.Engine:
 
 
 def load(settings: Settings, name: str) -> str:
-    """Return one of the gateway's secrets.
+    """Return one of the gateway's secrets, from AWS Secrets Manager or from its file.
 
     Raises:
         ConfigError: it is missing, weak, or others could have read it.
+        UnavailableError: AWS Secrets Manager does not answer.
     """
-    from greenlight.adapters.stack.secrets import load_secret
+    from greenlight.adapters.stack.secrets import load_secret, require_strong
 
-    return load_secret(settings.secrets, name)
+    if settings.aws_secrets is None:
+        return load_secret(settings.secrets, name)
+    from greenlight.adapters.secrets_manager import fetch_secret
+
+    value = fetch_secret(settings.aws_secrets, name)
+    return require_strong(value, where=f"{settings.aws_secrets}/{name}")
 
 
 def spool_folder(settings: Settings) -> Path:

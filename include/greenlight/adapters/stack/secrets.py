@@ -132,10 +132,18 @@ def _read(path: Path) -> str:
         raise ConfigError(
             f"{path} has mode {mode:03o}, so others may have read it; `chmod 600 '{path}'` keeps it"
         )
-    value = path.read_text().strip()
+    return require_strong(path.read_text().strip(), where=str(path))
+
+
+def require_strong(value: str, *, where: str) -> str:
+    """Return a secret that is long enough to be one.
+
+    Raises:
+        ConfigError: it is too short.
+    """
     if len(value) < MINIMUM_LENGTH:
         raise ConfigError(
-            f"the secret {path} has {len(value)} characters, at least {MINIMUM_LENGTH} are needed; "
-            f"`python3 -c 'import secrets; print(secrets.token_urlsafe(32))'` makes a good one"
+            f"the secret {where} has {len(value)} characters, at least {MINIMUM_LENGTH} are "
+            f"needed; `python3 -c 'import secrets; print(secrets.token_urlsafe(32))'` makes a good one"
         )
     return value
