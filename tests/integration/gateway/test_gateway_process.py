@@ -69,7 +69,7 @@ class Running:
     def workers(self) -> list[psutil.Process]:
         """The processes that serve: the youngest generation but helpers of multiprocessing."""
         children = psutil.Process(self.process.pid).children(recursive=True)
-        return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+        return [child for child in children if serves(child)]
 
     def metric(self, name: str) -> float:
         lines = httpx.get(self.metrics_url).text.splitlines()
@@ -135,6 +135,13 @@ def key(gateway: Running) -> str:
     return gateway.command(
         "keys", "create", "--tenant", "acme", "--scope", "chat", "--scope", "model:*"
     )
+
+
+def serves(process: psutil.Process) -> bool:
+    try:
+        return "spawn_main" in " ".join(process.cmdline())
+    except psutil.Error:  # it has just ended
+        return False
 
 
 def answers(url: str) -> bool:

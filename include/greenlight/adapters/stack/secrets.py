@@ -144,6 +144,7 @@ def require_strong(value: str, *, where: str) -> str:
     if len(value) < MINIMUM_LENGTH:
         raise ConfigError(
             f"the secret {where} has {len(value)} characters, at least {MINIMUM_LENGTH} are "
-            f"needed; `python3 -c 'import secrets; print(secrets.token_urlsafe(32))'` makes a good one"
+            "needed; `python3 -c 'import secrets; print(secrets.token_urlsafe(32))'` makes a good "
+            "one"
         )
     return value
