@@ -325,6 +325,11 @@ def test_no_engine_is_an_error_with_a_time_to_come_back(tmp_path: Path) -> None:
         assert httpx.get(f"{world.url}/healthz").status_code == 200
 
 
+def test_a_balancer_may_ask_with_head(gateway: GatewayWorld) -> None:
+    found = httpx.head(f"{gateway.url}/readyz")
+    assert (found.status_code, found.content) == (200, b"")
+
+
 def test_ready_means_that_an_engine_answers_behind_it(gateway: GatewayWorld) -> None:
     assert httpx.get(f"{gateway.url}/readyz").json() == {"status": "ready"}
 

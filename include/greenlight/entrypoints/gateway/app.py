@@ -69,7 +69,7 @@ class Application:
         wanted = "POST" if endpoint in COMPLETIONS else "GET"
         if endpoint == NO_ENDPOINT:
             await exchange.refuse(_unknown(exchange))
-        elif exchange.method != wanted:
+        elif exchange.method not in (wanted, "HEAD" if wanted == "GET" else wanted):
             await exchange.refuse(_wrong_method(exchange, wanted))
         elif endpoint in COMPLETIONS:
             await self._completions.complete(exchange, COMPLETIONS[endpoint])

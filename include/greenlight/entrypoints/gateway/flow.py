@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 PATHS = {Route.CHAT: "/v1/chat/completions", Route.COMPLETIONS: "/v1/completions"}
 SSE = b"text/event-stream; charset=utf-8"
-OK = 200
+OK, FAILED = 200, 500
 COLOURS = frozenset({"blue", "green"})
 KEPT = frozenset({BYPASS, MISS})
 KEPT_FACTOR = 64
@@ -221,7 +221,7 @@ class Completions:
             log.warning("request could not be settled: %s", error)
 
     def _record(self, exchange: Exchange, call: Call, *, seconds: float) -> None:
-        status = exchange.status or CLIENT_LEFT
+        status = exchange.status or (CLIENT_LEFT if call.cut == "client" else FAILED)
         detail = call.record(request_id=exchange.id, status=status, seconds=seconds)
         try:
             self._parts.trail.record("request.completion", detail)
