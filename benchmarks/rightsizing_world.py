@@ -74,8 +74,8 @@ def looked_back(case: Case) -> Case:
     """Mark a series that moved by itself, as is plain when all of it is known.
 
     Its days are split in two, at least three on each side. Where nine in ten pairs of daily medians
-    differ in the same direction, and the medians of both sides by a fifth, it moved. This looks at
-    what strategies can't see, and shares nothing with the one under test. It looks at the newest
+    differ in the same direction, and the medians of both sides by a fifth, it moved, where two
+    levels fit best. This looks at what strategies can't see, and shares nothing with the one under test. It looks at the newest
     three months.
     """
     series = case.series.last(90 * DAY)
@@ -83,17 +83,19 @@ def looked_back(case: Case) -> Case:
     edges = series.end - np.arange(days, -1, -1) * np.timedelta64(DAY)
     parts = [series.between(start, end) for start, end in pairwise(edges)]
     medians = np.array([part.quantile(0.5) if part.values.size else np.nan for part in parts])
-    best, at = 0.0, None
+    relevant = 0.04 * series.quantile(0.99) if series.values.size else 0.0
+    best, at = np.inf, None
     for cut in range(3, days - 2):
         before, after = (part[np.isfinite(part)] for part in (medians[:cut], medians[cut:]))
         if not before.size or not after.size:
             continue
         higher = float((after[:, None] > before[None, :]).mean())
         lower = float((after[:, None] < before[None, :]).mean())
-        low, high = sorted((float(np.median(before)), float(np.median(after))))
-        relevant = high - low >= max(0.2 * high, 0.04 * series.quantile(0.99))
-        if relevant and max(higher, lower) >= 0.9 and high - low > best:
-            best, at = high - low, edges[cut]
+        old, new = float(np.median(before)), float(np.median(after))
+        apart = abs(new - old) >= max(0.2 * max(old, new), relevant)
+        misfit = float(np.abs(before - old).sum() + np.abs(after - new).sum())
+        if apart and max(higher, lower) >= 0.9 and misfit < best:
+            best, at = misfit, edges[cut]
     return case if at is None else replace(case, shifted_at=at)
 
 
