@@ -78,6 +78,10 @@ bench-waf: ## Prompts and attacks through the real nginx; last line: one JSON ob
 	scripts/setup dev
 	$(BIN)/python benchmarks/waf.py
 
+bench-rightsizing: ## Right-sizing rules backtested on series (SERIES_DIR=folder); last line: one JSON object
+	scripts/setup core
+	$(BIN)/python benchmarks/rightsizing.py
+
 setup: ## Make every environment, for an editor
 	scripts/setup dev ml autogptq serve
 
@@ -89,4 +93,4 @@ clean: ## Remove caches of tools; environments, .greenlight and its data stay
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist
 	find dags plugins include tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo up down test test-slow test-crash test-backup test-faults drill check fix bench-quantize bench-gate bench-deploy bench-analysis bench-backup bench-gateway bench-waf setup lock clean
+.PHONY: help demo up down test test-slow test-crash test-backup test-faults drill check fix bench-quantize bench-gate bench-deploy bench-analysis bench-backup bench-gateway bench-waf bench-rightsizing setup lock clean

@@ -75,8 +75,8 @@ def looked_back(case: Case) -> Case:
 
     Its days are split in two, at least three on each side. Where nine in ten pairs of daily medians
     differ in the same direction, and the medians of both sides by a fifth, it moved, where two
-    levels fit best. This looks at what strategies can't see, and shares nothing with the one under test. It looks at the newest
-    three months.
+    levels fit best. This looks at what strategies can't see, and shares nothing with the one under
+    test. Only the newest three months count.
     """
     series = case.series.last(90 * DAY)
     days = int(series.span / DAY)

@@ -1,0 +1,1 @@
+"""What size a host should be, from what it used, with a backtest of the advice itself."""

@@ -1,0 +1,1 @@
+"""One sizing strategy a module: its settings and one pure `size`."""
