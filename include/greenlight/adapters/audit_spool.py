@@ -186,7 +186,7 @@ class AuditSpool:
         position = self._store.position(file.name)
         self._tell_if_set_back(position.head)
         start, until = position.taken, file.size
-        # What comes meanwhile is the next round's: else small batches follow each other without end.
+        # What comes meanwhile is the next round's: else small batches followed without end.
         while start < until and (data := file.read(start, most=BATCH_BYTES)):
             part = SpoolPart(spool=file.name, start=start, end=start + len(data))
             events, identities = self._parsed(data, part)
