@@ -40,6 +40,7 @@ TESTED_OTHERWISE = {
     "greenlight.entrypoints.rollout_hold": "lease and journal of every step: test_rollout_steps",
     "greenlight.entrypoints.rollout_steps": "run by Deploy: test_rollout_steps",
     "greenlight.entrypoints.rollout_watch": "looks while a step moves: test_rollout_steps",
+    "greenlight.cost.rightsizing.strategies.base": "what all rules share: the tests of each",
     "greenlight.entrypoints.demo_gateway": "the demo's last step: `make demo` runs it",
     "greenlight.entrypoints.gateway": "parts of one application: tests/integration/gateway",
     "greenlight.adapters.gateway_metrics": "what the application counts: tests/integration/gateway",
