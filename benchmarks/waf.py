@@ -16,8 +16,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,9 +30,6 @@ from greenlight.testing.edge_worlds import (
     EdgeWorld,
     Outcome,
     an_edge,
-    an_upstream,
-    certificates_for_tests,
-    edge_settings,
     run_corpus,
     trusting,
 )
@@ -125,30 +121,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="greenlight-waf-") as folder:
         with an_edge(Path(folder) / "tuned") as world:
             tuned = run(cases, world)
-        with a_stock_edge(Path(folder) / "stock") as world:
+        with an_edge(Path(folder) / "stock", kind=StockNginx) as world:
             stock = run(cases, world)
     for kind, word in ((Kind.BENIGN, "blocked"), (Kind.ATTACK, "stopped")):
         print_table(kind, word, tuned, stock)
     print_misses(tuned)
     print(f"\nnginx: {tuned.cpu_ms:.1f} ms of CPU a request, stock {stock.cpu_ms:.1f} ms")
     print(json.dumps(summary(cases, tuned, stock)))
-
-
-@contextmanager
-def a_stock_edge(folder: Path) -> Iterator[EdgeWorld]:
-    """Yield the peer in front of an upstream of its own."""
-    certificates = certificates_for_tests(folder / "tls")
-    with an_upstream() as upstream:
-        edge = edge_settings(certificates, upstream_port=upstream.port)
-        nginx = StockNginx(edge, folder=folder / "nginx")
-        nginx.start()
-        try:
-            yield EdgeWorld(
-                nginx=nginx, edge=edge, folder=folder / "nginx", upstream=upstream,
-                certificates=certificates,
-            )  # fmt: skip
-        finally:
-            nginx.stop()
 
 
 def run(cases: Sequence[Case], world: EdgeWorld) -> Run:

@@ -32,12 +32,11 @@ class GatewayMetrics:
     def __init__(
         self,
         *,
-        models: Iterable[str],
         tenants: Iterable[str],
         registry: CollectorRegistry | None = None,
     ) -> None:
         """Make them; `registry`: for tests."""
-        self._models, self._tenants = frozenset(models), frozenset(tenants)
+        self._tenants = frozenset(tenants)
         self.registry = registry or CollectorRegistry()
         self._series: dict[tuple[object, tuple[str, ...]], object] = {}
         http = (Label.METHOD, Label.ENDPOINT, Label.STATUS)
@@ -129,9 +128,9 @@ class GatewayMetrics:
         """A stream did not reach its end."""
         self._of(self._cut, model, by).inc()
 
-    def cache(self, outcome: str, number: int = 1) -> None:
+    def cache(self, outcome: str) -> None:
         """The cache said something."""
-        self._of(self._cache, outcome).inc(number)
+        self._of(self._cache, outcome).inc()
 
     def limited(self, outcome: str, limit: str = "none") -> None:
         """The limits said something."""
@@ -144,10 +143,6 @@ class GatewayMetrics:
     def upstream(self, model: str, kind: str, value: float) -> None:
         """Note how connections and retries stand."""
         self._of(self._upstream, model, kind).set(value)
-
-    def model(self, name: str) -> str:
-        """Return the label of a model that a client named."""
-        return name if name in self._models else OTHER
 
     def tenant(self, name: str) -> str:
         """Return the label of a tenant: its own, where it was given one."""

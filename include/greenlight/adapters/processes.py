@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,13 @@ from typing import IO
 from greenlight.adapters import leash
 
 SIGNALLED = 128
+SYSTEM_FOLDERS = "/usr/local/sbin:/usr/sbin"
+"""Where packages put servers; not on every user's path."""
+
+
+def find_program(name: str) -> str | None:
+    """Return where a program is, on the path or in the system's folders; none: not installed."""
+    return shutil.which(name) or shutil.which(name, path=SYSTEM_FOLDERS)
 
 
 class LeashedProcess:

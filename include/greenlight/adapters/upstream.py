@@ -18,7 +18,7 @@ from yarl import URL
 from greenlight.core.clock import Clock, SystemClock
 from greenlight.core.errors import UnavailableError
 from greenlight.gateway.gateway_file import UpstreamSettings
-from greenlight.gateway.refusals import Refusal
+from greenlight.gateway.refusals import Refusal, try_again
 from greenlight.gateway.resilience import Breaker, Circuit, RetryBudget
 
 COLOUR = "X-Greenlight-Colour"
@@ -96,10 +96,10 @@ class Upstream:
         now = self._clock.monotonic()
         if not self._breaker.admits(now):
             self.counts.opened += 1
-            yield _no_answer(
+            yield try_again(
                 "circuit_open",
                 "the engines have failed too often just now; nothing is sent to them for a moment",
-                retry_after_s=self._breaker.wait_s(now),
+                after_s=self._breaker.wait_s(now),
             )
             return
         response: aiohttp.ClientResponse | Refusal | None = None
@@ -119,7 +119,7 @@ class Upstream:
         """Return whether an engine really answers through the router."""
         try:
             async with self._session.get(
-                f"{self.url}/v1/models", timeout=aiohttp.ClientTimeout(total=within_s)
+                self._address("/v1/models"), timeout=aiohttp.ClientTimeout(total=within_s)
             ) as response:
                 await response.read()
                 return response.status == 200
@@ -161,15 +161,15 @@ class Upstream:
         except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError) as error:
             if isinstance(error, aiohttp.ConnectionTimeoutError):
                 self.counts.no_connection += 1
-            return _no_answer("no_connection", "no connection to the engines is free")
+            return try_again("no_connection", "no connection to the engines is free")
         except (aiohttp.ServerTimeoutError, TimeoutError):
-            return _no_answer(
+            return try_again(
                 "upstream_timeout",
                 f"the engine sent nothing for {self._settings.first_byte_s:g} s",
                 status=504,
             )
         except (aiohttp.ClientError, OSError):
-            return _no_answer("upstream_failed", "the connection to the engines broke", status=502)
+            return try_again("upstream_failed", "the connection to the engines broke", status=502)
 
     def _address(self, path: str) -> URL:
         """Return where a path is; there are few, and reading one takes long."""
@@ -212,14 +212,3 @@ async def pieces(response: aiohttp.ClientResponse, *, idle_s: float) -> AsyncIte
             yield chunk
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise UnavailableError(f"the stream broke off: {error or type(error).__name__}") from error
-
-
-def _no_answer(
-    code: str, message: str, *, status: int = 503, retry_after_s: float = 1.0
-) -> Refusal:
-    return Refusal(
-        status=status,
-        code=code,
-        message=f"{message}; try again",
-        headers={"Retry-After": str(max(1, round(retry_after_s)))},
-    )

@@ -160,6 +160,16 @@ def history_of(journal: JournalStore, fleet: str) -> History:
     return [(rollout, progress(journal.events(rollout.id))) for rollout in journal.rollouts(fleet)]
 
 
+def since_live(journal: JournalStore, fleet: str) -> History:
+    """Read no more than says what a fleet serves: back to the last rollout that went live."""
+    found: list[tuple[Rollout, Progress]] = []
+    for rollout in reversed(journal.rollouts(fleet)):
+        found.append((rollout, progress(journal.events(rollout.id))))
+        if found[-1][1].outcome is Outcome.LIVE:
+            break
+    return found[::-1]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Live:
     """What a fleet serves, as the journal has it."""

@@ -46,3 +46,21 @@ class Refusal:
             "code": self.code,
         }
         return json.dumps({"error": error}).encode()
+
+
+def try_again(
+    code: str,
+    message: str,
+    *,
+    status: int = 503,
+    after_s: float = 1.0,
+    param: str | None = None,
+) -> Refusal:
+    """Return a refusal that passes by itself, with how long a client should wait."""
+    return Refusal(
+        status=status,
+        code=code,
+        message=f"{message}; try again",
+        param=param,
+        headers={"Retry-After": str(max(1, round(after_s)))},
+    )

@@ -162,14 +162,18 @@ def an_edge(
     folder: Path,
     *,
     answer: Callable[[BaseHTTPRequestHandler, Received], None] | None = None,
+    kind: type[Nginx] = Nginx,
     **changes: object,
 ) -> Iterator[EdgeWorld]:
-    """Yield a running nginx in front of an upstream; keywords change its settings."""
+    """Yield a running nginx in front of an upstream; keywords change its settings.
+
+    `kind`: one that is configured otherwise.
+    """
     home = folder / "an edge with spaces"
     certificates = certificates_for_tests(home / "tls")
     with an_upstream(answer) as upstream:
         edge = edge_settings(certificates, upstream_port=upstream.port, **changes)
-        nginx = Nginx(edge, folder=home / "nginx")
+        nginx = kind(edge, folder=home / "nginx")
         nginx.start()
         try:
             yield EdgeWorld(

@@ -120,7 +120,6 @@ class GatewayWorld:
     ) -> None:
         self.file, self.trail, self.url = file, ListTrail(), ""
         self.metrics = GatewayMetrics(
-            models=[model.name for model in file.models],
             tenants=file.metrics_tenants,
             registry=CollectorRegistry(),
         )

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from greenlight.adapters.haproxy.process import SYSTEM_FOLDERS
 from greenlight.adapters.haproxy.router import HaproxyRouter
 from greenlight.adapters.haproxy.runtime import RuntimeApi
+from greenlight.adapters.processes import find_program
 from greenlight.deploy.colours import Colour
 from greenlight.deploy.fleet import Fleet
 from greenlight.deploy.shares import ServerKey
@@ -24,7 +23,7 @@ LONG = "a home with spaces and a very long name " * 3
 
 def haproxy_program() -> str | None:
     """Return where HAProxy is installed, or `None`."""
-    return shutil.which("haproxy") or shutil.which("haproxy", path=SYSTEM_FOLDERS)
+    return find_program("haproxy")
 
 
 class HealthPage:

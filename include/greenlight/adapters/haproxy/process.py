@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -16,6 +15,7 @@ from pydantic import ValidationError
 
 from greenlight.adapters.haproxy.desired import RouterFolder
 from greenlight.adapters.haproxy.runtime import RuntimeApi
+from greenlight.adapters.processes import find_program
 from greenlight.adapters.stack.supervisor import identity
 from greenlight.core.errors import ConfigError, ProcessDiedError, UnavailableError
 from greenlight.core.files import write_json
@@ -28,8 +28,6 @@ KILL_WAIT_S = 5.0
 POLL_S = 0.02
 LOG_LIMIT_BYTES = 20_000_000
 TAIL_LINES = 8
-SYSTEM_FOLDERS = "/usr/local/sbin:/usr/sbin"
-"""Where packages put HAProxy; not on every user's path."""
 
 _PID = re.compile(r"^Pid: (\d+)$", re.MULTILINE)
 
@@ -152,7 +150,7 @@ class HaproxyProcess:
         write_json(self._folder.record, record.model_dump(), mode=0o600)
 
     def _find(self) -> str:
-        found = shutil.which(self._program) or shutil.which(self._program, path=SYSTEM_FOLDERS)
+        found = find_program(self._program)
         if not found:
             raise ConfigError(
                 f"the router needs {self._program}, which is not installed; on Debian: "

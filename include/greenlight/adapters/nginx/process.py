@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import ssl
@@ -20,7 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from greenlight.adapters.nginx.config import render_modsecurity, render_nginx
-from greenlight.adapters.processes import LeashedProcess
+from greenlight.adapters.processes import LeashedProcess, find_program
 from greenlight.core.errors import ConfigError, ProcessDiedError, UnavailableError
 from greenlight.core.files import write_atomically
 from greenlight.gateway.edge import EdgeSettings
@@ -31,15 +30,13 @@ POLL_S = 0.05
 ANSWER_S = 2.0
 LOG_LIMIT_BYTES = 20_000_000
 TAIL_LINES = 8
-SYSTEM_FOLDERS = "/usr/local/sbin:/usr/sbin"
-"""Where packages put nginx; not on every user's path."""
 MODULE = "ngx_http_modsecurity_module.so"
 PACKAGES = "apt install nginx libnginx-mod-http-modsecurity modsecurity-crs"
 
 
 def nginx_problem(edge: EdgeSettings, *, program: str = "nginx") -> str | None:
     """Return what is missing on this machine, and how to get it; or nothing."""
-    if not _program(program):
+    if not find_program(program):
         return f"{program} is not installed; on Debian: {PACKAGES}"
     for path in (edge.modules / MODULE, edge.rules, edge.unicode_map):
         if not path.exists():
@@ -85,7 +82,7 @@ class Nginx:
 
     def command(self) -> list[str]:
         """Return what runs nginx in the foreground; to be run in its folder."""
-        program = _program(self._program) or self._program
+        program = find_program(self._program) or self._program
         # nginx writes to its default log until it has read where it should
         return [program, "-p", f"{self._folder}/", "-c", "nginx.conf", "-e", "error.log"]
 
@@ -222,10 +219,6 @@ class Nginx:
     def _tail(self) -> str:
         path = self._folder / "error.log"
         return _end(path.read_text(errors="replace") if path.exists() else "")
-
-
-def _program(name: str) -> str | None:
-    return shutil.which(name) or shutil.which(name, path=SYSTEM_FOLDERS)
 
 
 def _certificates(path: Path) -> list[x509.Certificate]:

@@ -11,7 +11,7 @@ from greenlight.gateway.gateway_file import ServedModel
 from greenlight.gateway.limits import Exceeded, Limit, Reservation
 from greenlight.gateway.principals import Principal
 from greenlight.gateway.rate_headers import exceeded_refusal, rate_headers
-from greenlight.gateway.refusals import Refusal
+from greenlight.gateway.refusals import Refusal, try_again
 from greenlight.gateway.validation import (
     Checked,
     Room,
@@ -76,7 +76,7 @@ class Admission:
         try:
             return await self._parts.authenticator.authenticate(credential)
         except UnavailableError:
-            return _try_again("authentication_unavailable", "credentials can't be checked just now")
+            return try_again("authentication_unavailable", "credentials can't be checked just now")
 
     async def _checked(self, exchange: Exchange, call: Call) -> Checked | Refusal:
         bounds = self._parts.file.requests
@@ -127,7 +127,7 @@ class Admission:
                 self._parts.metrics.limited("uncounted")
                 return None
             self._parts.metrics.limited("unavailable")
-            return _try_again("limits_unavailable", "limits can't be counted just now")
+            return try_again("limits_unavailable", "limits can't be counted just now")
         exchange.extra.update(rate_headers(decision.standings))
         if isinstance(decision, Exceeded):
             self._parts.metrics.limited("refused", str(decision.limit.kind))
@@ -142,9 +142,3 @@ class Admission:
                 self._limits.clear()
             found = self._limits[key] = self._parts.file.limits_of(principal)
         return found
-
-
-def _try_again(code: str, message: str) -> Refusal:
-    return Refusal(
-        status=503, code=code, message=f"{message}; try again", headers={"Retry-After": "1"}
-    )

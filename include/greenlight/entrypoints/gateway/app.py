@@ -8,7 +8,7 @@ import logging
 
 from greenlight.core.errors import UnavailableError
 from greenlight.entrypoints.gateway.exchange import CLIENT_LEFT, Exchange, Message, Receive, Send
-from greenlight.entrypoints.gateway.flow import Completions
+from greenlight.entrypoints.gateway.flow import PATHS, Completions
 from greenlight.entrypoints.gateway.openapi import document
 from greenlight.entrypoints.gateway.parts import Parts
 from greenlight.gateway.principals import Route
@@ -16,7 +16,7 @@ from greenlight.gateway.refusals import Refusal
 
 log = logging.getLogger(__name__)
 
-COMPLETIONS = {"/v1/chat/completions": Route.CHAT, "/v1/completions": Route.COMPLETIONS}
+COMPLETIONS = {path: route for route, path in PATHS.items()}
 MODELS = "/v1/models"
 ONE_MODEL = f"{MODELS}/{{model}}"
 HEALTHZ, READYZ, OPENAPI = "/healthz", "/readyz", "/openapi.json"

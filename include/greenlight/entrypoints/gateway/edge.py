@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from greenlight.core.errors import ConfigError
-from greenlight.core.settings import Settings
+from greenlight.core.settings import Ports, Settings
 from greenlight.entrypoints.gateway.server import read_file
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ def open_edge(settings: Settings) -> Nginx:
     """
     from greenlight.adapters.nginx.process import Nginx
     from greenlight.adapters.stack.ports import read_ports
-    from greenlight.core.settings import Ports
 
     file = read_file(settings)
     if file.edge is None:

@@ -11,6 +11,7 @@ from pydantic_core import from_json, to_json
 
 from greenlight.adapters.upstream import COLOUR, pieces, read_all
 from greenlight.core.errors import ResourceError, UnavailableError
+from greenlight.deploy.colours import Colour
 from greenlight.entrypoints.gateway.admission import Admission
 from greenlight.entrypoints.gateway.answers import Hit
 from greenlight.entrypoints.gateway.caching import BYPASS, MISS, OUTCOME, Caching
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 PATHS = {Route.CHAT: "/v1/chat/completions", Route.COMPLETIONS: "/v1/completions"}
 SSE = b"text/event-stream; charset=utf-8"
 OK, FAILED = 200, 500
-COLOURS = frozenset({"blue", "green"})
+COLOURS = frozenset(Colour)
 KEPT = frozenset({BYPASS, MISS})
 KEPT_FACTOR = 64
 """A stream has so many times the bytes of its answer, at most: every token is framed."""

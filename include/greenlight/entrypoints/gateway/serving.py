@@ -9,22 +9,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenlight.core.errors import ConfigError, InputError, UnavailableError
-from greenlight.deploy.journal import Outcome, progress
+from greenlight.deploy.journal import live, since_live, unfinished
 from greenlight.gateway.gateway_file import ServedModel
-from greenlight.gateway.refusals import Refusal
+from greenlight.gateway.refusals import Refusal, try_again
 from greenlight.gateway.requests import CompletionRequest
 from greenlight.gateway.served import NOTHING, Served, ServedVersion
 from greenlight.gateway.validation import Checked
 
 if TYPE_CHECKING:
     from greenlight.adapters.prompt_tokens import PromptTokens
-    from greenlight.deploy.journal import Rollout
+    from greenlight.deploy.journal import Live, Rollout
     from greenlight.deploy.ports import JournalStore
 
 log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
 WHOLE = 100
+NOT_SERVED_S = 5.0
+"""When a client may ask again for a model that isn't ready."""
 
 
 class ServedModels:
@@ -81,14 +83,14 @@ class ServedModels:
             )
 
     def _tokenizer(self, model: str) -> PromptTokens | Refusal:
-        from greenlight.adapters.prompt_tokens import PromptTokens
-
         folder = self._models[model].tokenizer
         digest = self._served[model].tokenizer_digest
         if folder is None and digest is None:
             return _not_served(model, "nothing is live on its fleet")
         folder = folder or self._folder_of(str(digest))
         if folder not in self._tokens:
+            from greenlight.adapters.prompt_tokens import PromptTokens
+
             try:
                 self._tokens[folder] = PromptTokens(folder)
             except ConfigError as error:
@@ -103,32 +105,29 @@ def served_by(journal: JournalStore, fleet: str) -> Served:
     Raises:
         UnavailableError: the journal can't be read.
     """
-    by_colour: dict[str, ServedVersion] = {}
-    current: ServedVersion | None = None
-    shared = False
-    for rollout in reversed(journal.rollouts(fleet)):
-        made = progress(journal.events(rollout.id))
-        if made.outcome is None and not by_colour:  # the newest, and it runs
-            by_colour[rollout.colour] = _version(rollout)
-            shared = 0 < made.share < WHOLE
-            current = _version(rollout) if made.share == WHOLE else None
-        if made.outcome is Outcome.LIVE:
-            by_colour.setdefault(rollout.colour, _version(rollout))
-            current = current or (None if shared else _version(rollout))
-            return Served(current=current, by_colour=by_colour, tokenizer_digest=rollout.digest)
-    digest = current.digest if current else None
-    return Served(current=current, by_colour=by_colour, tokenizer_digest=digest)
+    history = since_live(journal, fleet)
+    alive, running = live(history), unfinished(history)
+    by_colour = {str(one.colour): _version(one) for one in (alive, running) if one is not None}
+    current = _version(alive) if alive else None
+    share = next((made.share for rollout, made in history if rollout is running), 0)
+    if running is not None and share:
+        current = _version(running) if share == WHOLE else None
+    counting = alive or current
+    return Served(
+        current=current,
+        by_colour=by_colour,
+        tokenizer_digest=counting.digest if counting else None,
+    )
 
 
-def _version(rollout: Rollout) -> ServedVersion:
+def _version(rollout: Rollout | Live) -> ServedVersion:
     return ServedVersion(digest=rollout.digest, flags_digest=rollout.flags_digest)
 
 
 def _not_served(model: str, why: str) -> Refusal:
-    return Refusal(
-        status=503,
-        code="model_not_ready",
-        message=f"the model {model} can't be asked now: {why}; try again",
+    return try_again(
+        "model_not_ready",
+        f"the model {model} can't be asked now: {why}",
+        after_s=NOT_SERVED_S,
         param="model",
-        headers={"Retry-After": "5"},
     )

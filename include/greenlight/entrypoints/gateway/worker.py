@@ -112,9 +112,7 @@ async def open_parts(settings: Settings, file: GatewayFile) -> AsyncIterator[Par
         )
         await served.refresh()
         await stack.enter_async_context(_beside(served.keep_fresh()))
-        metrics = GatewayMetrics(
-            models=[model.name for model in file.models], tenants=file.metrics_tenants
-        )
+        metrics = GatewayMetrics(tenants=file.metrics_tenants)
         await stack.enter_async_context(_beside(_note(upstreams, file.edge, metrics)))
         yield Parts(
             file=file,
