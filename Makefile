@@ -82,6 +82,18 @@ bench-rightsizing: ## Right-sizing rules backtested on series (SERIES_DIR=folder
 	scripts/setup core
 	$(BIN)/python benchmarks/rightsizing.py
 
+bench-cost: ## A month of 1,000 hosts priced, shared out and sized; last line: one JSON object
+	scripts/setup core
+	$(BIN)/python benchmarks/cost.py
+
+bench-scaling: ## Schedules replayed beside static, HPA and an oracle (DEMAND=file.csv); last line: one JSON object
+	scripts/setup core
+	$(BIN)/python benchmarks/scaling.py
+
+bench-forecast: ## Forecasts beside seasonal naive (SERIES_DIR=folder); last line: one JSON object
+	scripts/setup core
+	$(BIN)/python benchmarks/forecast.py
+
 setup: ## Make every environment, for an editor
 	scripts/setup dev ml autogptq serve
 
@@ -93,4 +105,4 @@ clean: ## Remove caches of tools; environments, .greenlight and its data stay
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist
 	find dags plugins include tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo up down test test-slow test-crash test-backup test-faults drill check fix bench-quantize bench-gate bench-deploy bench-analysis bench-backup bench-gateway bench-waf bench-rightsizing setup lock clean
+.PHONY: help demo up down test test-slow test-crash test-backup test-faults drill check fix bench-quantize bench-gate bench-deploy bench-analysis bench-backup bench-gateway bench-waf bench-rightsizing bench-cost bench-scaling bench-forecast setup lock clean

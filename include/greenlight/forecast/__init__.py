@@ -1,0 +1,1 @@
+"""Where a series goes next: models, intervals, and the backtest that picks one."""

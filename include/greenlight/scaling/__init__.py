@@ -1,0 +1,1 @@
+"""How many hosts, when: demand, schedule, and its replay before anyone trusts it."""
