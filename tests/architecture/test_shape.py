@@ -43,7 +43,6 @@ TESTED_OTHERWISE = {
     "greenlight.cost.rightsizing.strategies.base": "what all rules share: the tests of each",
     "greenlight.entrypoints.demo_gateway": "the demo's last step: `make demo` runs it",
     "greenlight.entrypoints.gateway": "parts of one application: tests/integration/gateway",
-    "greenlight.adapters.gateway_metrics": "what the application counts: tests/integration/gateway",
     "greenlight.cli.gateway": "run by its name: tests/integration/gateway/test_gateway_process.py",
     "greenlight.entrypoints.demo_deploy": "the demo's second half: `make demo` runs it",
     "greenlight.cli.deploy": "run by its name: tests/unit/cli/test_deploy_cli.py",

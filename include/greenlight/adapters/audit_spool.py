@@ -15,6 +15,7 @@ import json
 import logging
 from pathlib import Path
 
+from pydantic_core import to_json
 from sqlalchemy.exc import SQLAlchemyError
 
 from greenlight.adapters.audit_spool_file import SUFFIX, SpoolFile
@@ -130,7 +131,7 @@ class AuditSpool:
         return sum(file.size - self._shipped.get(file.name, 0) for file in self._files())
 
     def _write(self, line: JsonDict) -> None:
-        self._file.write(f"{json.dumps(line)}\n".encode())
+        self._file.write(to_json(line) + b"\n")
 
     async def _run(self) -> None:
         while not self._stop.is_set():

@@ -1,5 +1,8 @@
 """The gateway's metrics: from all workers of one machine together, over files they share.
 
+What only adds up is counted in memory, and written to the shared files by `flush`: a request would
+touch them ten times.
+
 `prometheus_client` decides when it is imported whether processes share their values, by a variable
 of the environment; the gateway's command sets it before a worker starts.
 """
@@ -7,6 +10,7 @@ of the environment; the gateway's command sets it before a worker starts.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -17,13 +21,32 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from greenlight.core.metrics import LabelName as Label
 from greenlight.core.metrics import MetricName as Name
+from greenlight.gateway.answer_counts import AnswerCounts
 from greenlight.gateway.stream_meter import StreamMeter, Usage
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 90, 120)
 """To 120 s: an answer of thousands of tokens takes minutes, and must not fall off the end."""
 TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 10)
 OTHER = "other"
-M = TypeVar("M", Counter, Gauge, Histogram)
+CACHE_EVENTS = {
+    "memory_hits": ("memory", "hit"),
+    "memory_misses": ("memory", "miss"),
+    "memory_expired": ("memory", "stale"),
+    "evicted": ("memory", "eviction"),
+    "store_hits": ("store", "hit"),
+    "misses": ("store", "miss"),
+    "store_expired": ("store", "stale"),
+    "unreadable": ("store", "unreadable"),
+    "full": ("store", "full"),
+    "store_errors": ("store", "error"),
+    "shared_hits": ("flight", "hit"),
+    "waits": ("flight", "wait"),
+    "alone": ("flight", "alone"),
+    "kept": ("answer", "kept"),
+    "not_kept": ("answer", "not_kept"),
+}
+"""Level and outcome of every field of `AnswerCounts`."""
+M = TypeVar("M", bound=Counter | Gauge | Histogram)
 
 
 class GatewayMetrics:
@@ -39,6 +62,8 @@ class GatewayMetrics:
         self._tenants = frozenset(tenants)
         self.registry = registry or CollectorRegistry()
         self._series: dict[tuple[object, tuple[str, ...]], object] = {}
+        self._pending: dict[tuple[Counter | Gauge, tuple[str, ...]], float] = {}
+        self._answers = AnswerCounts()
         http = (Label.METHOD, Label.ENDPOINT, Label.STATUS)
         self._requests = self._counter(Name.HTTP_REQUESTS, "Requests answered.", http)
         self._seconds = self._histogram(
@@ -65,6 +90,10 @@ class GatewayMetrics:
         self._cache = self._counter(
             Name.GATEWAY_CACHE, "What the cache said to requests.", (Label.OUTCOME,)
         )
+        self._cache_events = self._counter(
+            Name.GATEWAY_CACHE_EVENTS, "What happened in the cache, by level.",
+            (Label.LEVEL, Label.OUTCOME),
+        )  # fmt: skip
         self._limits = self._counter(
             Name.GATEWAY_LIMITS, "What limits said to requests.", (Label.OUTCOME, Label.LIMIT)
         )
@@ -90,21 +119,21 @@ class GatewayMetrics:
 
     def began(self) -> None:
         """A request came."""
-        self._active.inc()
+        self._add(self._active)
 
     def ended(self, *, method: str, endpoint: str, status: int, seconds: float) -> None:
         """It was answered, or its client left (499)."""
-        self._active.dec()
-        self._of(self._requests, method, endpoint, str(status)).inc()
+        self._add(self._active, amount=-1)
+        self._add(self._requests, method, endpoint, str(status))
         self._of(self._seconds, method, endpoint).observe(seconds)
 
     def asked(self, model: str) -> None:
         """An engine was asked."""
-        self._of(self._waiting, model).inc()
+        self._add(self._waiting, model)
 
     def began_to_answer(self, model: str) -> None:
         """It began to answer, or it never will."""
-        self._of(self._waiting, model).dec()
+        self._add(self._waiting, model, amount=-1)
 
     def answered(
         self, *, model: str, colour: str, tenant: str, seconds: float, usage: Usage | None
@@ -113,8 +142,8 @@ class GatewayMetrics:
         self._of(self._inference, model, colour).observe(seconds)
         if usage is not None:
             owner = self.tenant(tenant)
-            self._of(self._tokens, model, colour, owner, "input").inc(usage.prompt)
-            self._of(self._tokens, model, colour, owner, "output").inc(usage.answer)
+            self._add(self._tokens, model, colour, owner, "input", amount=usage.prompt)
+            self._add(self._tokens, model, colour, owner, "output", amount=usage.answer)
 
     def streamed(self, meter: StreamMeter, *, model: str, colour: str) -> None:
         """A stream came to an end."""
@@ -126,19 +155,26 @@ class GatewayMetrics:
 
     def cut(self, model: str, *, by: str) -> None:
         """A stream did not reach its end."""
-        self._of(self._cut, model, by).inc()
+        self._add(self._cut, model, by)
 
     def cache(self, outcome: str) -> None:
         """The cache said something."""
-        self._of(self._cache, outcome).inc()
+        self._add(self._cache, outcome)
+
+    def cache_events(self, counts: AnswerCounts) -> None:
+        """Count what happened in the cache since the last call."""
+        for name, (level, outcome) in CACHE_EVENTS.items():
+            happened = getattr(counts, name) - getattr(self._answers, name)
+            self._add(self._cache_events, level, outcome, amount=happened)
+        self._answers = replace(counts)
 
     def limited(self, outcome: str, limit: str = "none") -> None:
         """The limits said something."""
-        self._of(self._limits, outcome, limit).inc()
+        self._add(self._limits, outcome, limit)
 
     def authenticated(self, outcome: str) -> None:
         """A credential was looked at."""
-        self._of(self._auth, outcome).inc()
+        self._add(self._auth, outcome)
 
     def upstream(self, model: str, kind: str, value: float) -> None:
         """Note how connections and retries stand."""
@@ -148,11 +184,21 @@ class GatewayMetrics:
         """Return the label of a tenant: its own, where it was given one."""
         return name if name in self._tenants else OTHER
 
+    def flush(self) -> None:
+        """Write what was counted to where it is read."""
+        pending, self._pending = self._pending, {}
+        for (metric, labels), amount in pending.items():
+            self._of(metric, *labels).inc(amount)
+
+    def _add(self, metric: Counter | Gauge, *labels: str, amount: float = 1) -> None:
+        key = (metric, labels)
+        self._pending[key] = self._pending.get(key, 0) + amount
+
     def _of(self, metric: M, *labels: str) -> M:
         """Return a series; finding it in the library takes longer than counting."""
         key = (metric, labels)
         if (found := self._series.get(key)) is None:
-            found = self._series[key] = metric.labels(*labels)
+            found = self._series[key] = metric.labels(*labels) if labels else metric
         return cast(M, found)
 
     def _counter(self, name: Name, what: str, labels: tuple[str, ...]) -> Counter:

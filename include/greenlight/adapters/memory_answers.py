@@ -37,7 +37,7 @@ class MemoryAnswers:
         answer, ends = found
         if self._clock.monotonic() >= ends:
             self._remove(key)
-            self._counts.expired += 1
+            self._counts.memory_expired += 1
             return None
         self._entries.move_to_end(key)
         return answer

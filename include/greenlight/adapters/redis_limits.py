@@ -74,15 +74,13 @@ class RedisLimits:
         arguments: list[Argument] = [name, round(expires_s * MICRO_S)]
         for limit in limits:
             arguments += (CODES[limit.kind], limit.amount, _asked(limit.kind, charge))
-        back = self._settlement(name, limits, charge, Charge(tokens=0))
         try:
             reply = await self._run("reserve", keys, arguments)
-        except asyncio.CancelledError:
-            self._try_later(back, after=(0.0, *self._again_s))
-            raise
-        except UnavailableError:
-            if len(self._later) < MOST_DOUBTFUL:
-                self._try_later(back, after=self._again_s)
+        except (asyncio.CancelledError, UnavailableError) as error:
+            left = isinstance(error, asyncio.CancelledError)
+            if left or len(self._later) < MOST_DOUBTFUL:
+                back = self._settlement(name, limits, charge, Charge(tokens=0))
+                self._try_later(back, after=(0.0, *self._again_s) if left else self._again_s)
             raise
         admitted, now, which, wait, *numbers = reply
         standings = _standings(limits, numbers)

@@ -44,6 +44,7 @@ class MetricName(StrEnum):
     GATEWAY_TOKEN_GAP = "greenlight_gateway_inter_token_seconds"  # noqa: S105 - a name
     GATEWAY_TOKENS = "greenlight_gateway_tokens_total"
     GATEWAY_CACHE = "greenlight_gateway_cache_requests_total"
+    GATEWAY_CACHE_EVENTS = "greenlight_gateway_cache_events_total"
     GATEWAY_LIMITS = "greenlight_gateway_limit_decisions_total"
     GATEWAY_AUTH = "greenlight_gateway_authentications_total"
     GATEWAY_CUT = "greenlight_gateway_streams_cut_total"
@@ -75,4 +76,5 @@ class LabelName(StrEnum):
     DIRECTION = "direction"
     OUTCOME = "outcome"
     LIMIT = "limit"
+    LEVEL = "level"
     KIND = "kind"

@@ -29,6 +29,7 @@ class Access:
 
     authenticator: Authenticator
     trail: AuditSpool
+    database: sa.Engine
 
 
 @asynccontextmanager
@@ -70,7 +71,11 @@ async def open_access(
                 clock=clock,
                 identify=trail.identify,
             )
-        yield Access(authenticator=CredentialAuthenticator(keys=keys, tokens=tokens), trail=trail)
+        yield Access(
+            authenticator=CredentialAuthenticator(keys=keys, tokens=tokens),
+            trail=trail,
+            database=engine,
+        )
 
 
 def open_stores(settings: Settings) -> tuple[KeyStore, AuditStore]:

@@ -22,7 +22,10 @@ class AnswerCounts:
     kept: int = 0
     not_kept: int = 0
     """Answers that were too long, failed, or could not be kept for another reason."""
-    expired: int = 0
+    memory_misses: int = 0
+    """Requests whose answer was not in memory: the store, or another request, is next."""
+    memory_expired: int = 0
+    store_expired: int = 0
     """Answers found after their time."""
     evicted: int = 0
     """Answers that had to make room in memory."""

@@ -22,7 +22,7 @@ Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Money = Annotated[float, Field(ge=0)]
-Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA"]
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA", "Ed25519"]
 """Signatures with a public key only: a shared key would let every verifier sign."""
 
 TcpPort = Annotated[int, Field(ge=0, le=65535)]
@@ -89,7 +89,7 @@ class Issuer(Value):
 
     issuer: Url
     audience: Annotated[str, StringConstraints(min_length=1)]
-    algorithms: tuple[Algorithm, ...] = ("RS256", "ES256", "EdDSA")
+    algorithms: tuple[Algorithm, ...] = ("RS256", "ES256", "EdDSA", "Ed25519")
     jwks_url: Url | None = None
     """None: found by discovery (`/.well-known/openid-configuration`)."""
     ca_file: Path | None = None

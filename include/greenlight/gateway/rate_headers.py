@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 from greenlight.gateway.limits import (
     MICRO,
@@ -33,7 +34,12 @@ POLICY = {
     LimitKind.TOKENS: f';qu="tokens";w={RATE_WINDOW_S}',
     LimitKind.STREAMS: ';qu="concurrent-requests"',
 }
-OPENAI = {LimitKind.REQUESTS: "requests", LimitKind.TOKENS: "tokens"}
+OPENAI = {
+    kind: tuple(f"x-ratelimit-{what}-{name}" for what in ("limit", "remaining", "reset"))
+    for kind, name in ((LimitKind.REQUESTS, "requests"), (LimitKind.TOKENS, "tokens"))
+}
+MANY = 10_000
+"""Limits whose texts are at hand: they are the same in every answer."""
 
 
 def rate_headers(standings: Sequence[Standing]) -> dict[str, str]:
@@ -41,14 +47,14 @@ def rate_headers(standings: Sequence[Standing]) -> dict[str, str]:
     told = [standing for standing in standings if standing.limit.kind in POLICY]
     headers: dict[str, str] = {}
     if told:
-        headers["RateLimit-Policy"] = ", ".join(_policy(one.limit) for one in told)
-        headers["RateLimit"] = ", ".join(_left(one, seconds=one.next_s) for one in told)
-    for kind, name in OPENAI.items():
+        headers["RateLimit-Policy"] = ", ".join([_policy(one.limit) for one in told])
+        headers["RateLimit"] = ", ".join([_left(one, seconds=one.next_s) for one in told])
+    for kind, (limit, remaining, reset) in OPENAI.items():
         standing = tightest(standings, kind)
         if standing is not None:
-            headers[f"x-ratelimit-limit-{name}"] = str(standing.limit.amount)
-            headers[f"x-ratelimit-remaining-{name}"] = str(standing.remaining)
-            headers[f"x-ratelimit-reset-{name}"] = duration(standing.reset_s)
+            headers[limit] = str(standing.limit.amount)
+            headers[remaining] = str(standing.remaining)
+            headers[reset] = duration(standing.reset_s)
     return headers
 
 
@@ -90,17 +96,19 @@ def duration(seconds: float) -> str:
     return f"{large}{rest / 1000:g}s"
 
 
+@lru_cache(MANY)
 def _policy(limit: Limit) -> str:
-    return f'"{_name(limit)}";q={min(limit.amount, MOST)}{POLICY[limit.kind]}'
+    return f"{_name(limit)};q={min(limit.amount, MOST)}{POLICY[limit.kind]}"
 
 
 def _left(standing: Standing, *, seconds: float | None) -> str:
-    item = f'"{_name(standing.limit)}";r={min(standing.remaining, MOST)}'
+    item = f"{_name(standing.limit)};r={min(standing.remaining, MOST)}"
     return item if seconds is None else f"{item};t={_whole(seconds)}"
 
 
+@lru_cache(MANY)
 def _name(limit: Limit) -> str:
-    return f"{limit.holder}-{limit.kind}"
+    return f'"{limit.holder}-{limit.kind}"'
 
 
 def _whole(seconds: float) -> int:

@@ -7,7 +7,7 @@ refuse is refused here, before anything is reserved; field names and limits are 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -236,13 +236,17 @@ def control_character(asked: Asked) -> tuple[str, str] | None:
     return None
 
 
-def unknown_fields(part: object, where: str = "") -> Iterator[str]:
-    """Yield the path of every field that no model knows."""
+def unknown_field(part: object) -> str | None:
+    """Return the path of a field that no model knows, or nothing."""
     if isinstance(part, Part):
-        for name in part.model_extra or ():
-            yield f"{where}{name}"
-        for name in type(part).model_fields:
-            yield from unknown_fields(getattr(part, name), f"{where}{name}.")
+        if part.model_extra:
+            return next(iter(part.model_extra))
+        inner: Iterable[tuple[object, object]] = part.__dict__.items()
     elif isinstance(part, tuple):
-        for number, one in enumerate(part):
-            yield from unknown_fields(one, f"{where}{number}.")
+        inner = enumerate(part)
+    else:
+        return None
+    for name, value in inner:
+        if isinstance(value, Part | tuple) and (found := unknown_field(value)):
+            return f"{name}.{found}"
+    return None

@@ -18,7 +18,7 @@ from greenlight.gateway.requests import (
     ChatRequest,
     CompletionRequest,
     control_character,
-    unknown_fields,
+    unknown_field,
 )
 
 SHAPES: dict[Route, type[ChatRequest] | type[CompletionRequest]] = {
@@ -85,7 +85,7 @@ def check(body: bytes, *, route: Route, bounds: RequestBounds) -> Checked | Refu
     if found := control_character(asked):
         where, which = found
         return _bad(where, f"holds the control character {which}; tab and line ends may be there")
-    if bounds.unknown_parameters == "refuse" and (unknown := next(unknown_fields(asked), None)):
+    if bounds.unknown_parameters == "refuse" and (unknown := unknown_field(asked)):
         return _bad(unknown, "is not a parameter of this gateway", code="unknown_parameter")
     return Checked(route=route, asked=asked, body=parsed)
 

@@ -127,6 +127,7 @@ class GatewayWorld:
         self._principals = {KEY: principal()} if principals is None else principals
         self._listener = socket.socket()
         self._server: uvicorn.Server | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._run, name="gateway", daemon=True)
 
@@ -137,7 +138,20 @@ class GatewayWorld:
 
     def metric(self, name: str, **labels: str) -> float | None:
         """Return a metric's value."""
-        return self.metrics.registry.get_sample_value(name, labels)
+        return self.counted().get_sample_value(name, labels)
+
+    def counted(self) -> CollectorRegistry:
+        """Return the metrics with everything that has happened."""
+        flushed = threading.Event()
+
+        def flush() -> None:
+            self.metrics.flush()
+            flushed.set()
+
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(flush)
+        flushed.wait(START_S)
+        return self.metrics.registry
 
     def __enter__(self) -> GatewayWorld:
         """Serve."""
@@ -160,6 +174,7 @@ class GatewayWorld:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
         upstreams = {
             model.name: Upstream(model.upstream, self.file.upstream) for model in self.file.models
         }

@@ -28,7 +28,7 @@ HOST = "127.0.0.1"
 START_S = 30.0
 AUDIENCE = "https://api.example"
 CLIENT, SECRET = "batch", "secret of the client for tests"
-ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA")
+ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA", "Ed25519")
 
 
 class Answer(StrEnum):
@@ -60,7 +60,7 @@ def new_key(algorithm: str, key_id: str) -> Key:
     about = {"kid": key_id, "use": "sig", "alg": algorithm}
     if algorithm.startswith("ES"):
         return ECKey.generate_key(f"P-{algorithm[2:]}", about)  # type: ignore[arg-type]
-    if algorithm == "EdDSA":
+    if algorithm in ("EdDSA", "Ed25519"):
         return OKPKey.generate_key("Ed25519", about)  # type: ignore[arg-type]
     return RSAKey.generate_key(2048, about)  # type: ignore[arg-type]
 

@@ -302,6 +302,19 @@ def test_a_stream_that_the_engine_cuts_ends_with_an_error_the_client_sees(
     assert eventually(lambda: gateway.records)[0]["cut_by"] == "engine"
 
 
+def test_a_cut_stream_is_counted_also_while_limits_are_not(
+    engine: EngineSimulator, tmp_path: Path
+) -> None:
+    engine.change(cut_stream=1.0)
+    away = {"when_away": "open"}
+    with simulated_gateway(engine.url, tmp_path, limits=Away(), redis=away) as world:
+        with pytest.raises(openai.APIError):
+            list(client(world).chat.completions.create(model=MODEL, messages=HI, stream=True))
+        eventually(lambda: world.records)
+        name = "greenlight_gateway_streams_cut_total"
+        assert world.metric(name, model=MODEL, outcome="engine") == 1
+
+
 def test_what_the_engine_refuses_reaches_the_client_and_costs_nothing(
     engine: EngineSimulator, tmp_path: Path
 ) -> None:
@@ -371,7 +384,7 @@ def test_metrics_have_few_series_whatever_strangers_ask_for(gateway: GatewayWorl
         post(gateway, {"model": f"made-up-{number}", "messages": HI})
     endpoints = {
         sample.labels["endpoint"]
-        for family in gateway.metrics.registry.collect()
+        for family in gateway.counted().collect()
         for sample in family.samples
         if sample.name == "http_requests_total"
     }

@@ -30,9 +30,9 @@ def test_an_answer_is_there_until_its_time_is_over():
     assert answers.get(KEY) == an_answer()
     clock.advance(0.1)
     assert answers.get(KEY) is None
-    assert (counts.expired, answers.held_bytes, len(answers)) == (1, 0, 0)
+    assert (counts.memory_expired, answers.held_bytes, len(answers)) == (1, 0, 0)
     assert answers.get(KEY) is None
-    assert counts.expired == 1
+    assert counts.memory_expired == 1
 
 
 def test_the_least_recently_used_makes_room():

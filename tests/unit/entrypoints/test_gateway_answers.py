@@ -287,7 +287,7 @@ def test_an_answer_of_the_store_is_kept_in_memory_for_what_is_left_of_its_time(p
         assert await process.find() == hit(old, Level.STORE)
         await asyncio.sleep(0.4)
         assert await process.find() == Lead()
-        assert process.counts.expired >= 1
+        assert process.counts.store_expired >= 1
 
     asyncio.run(main())
 

@@ -30,9 +30,12 @@ PRIVATE = ("d", "p", "q", "k")
 CURVES = {"EC": {"P-256", "P-384"}, "OKP": {"Ed25519"}}
 KEY_TYPES = {
     "RS256": "RSA", "RS384": "RSA", "RS512": "RSA", "PS256": "RSA",
-    "ES256": "EC", "ES384": "EC", "EdDSA": "OKP",
+    "ES256": "EC", "ES384": "EC", "EdDSA": "OKP", "Ed25519": "OKP",
 }  # fmt: skip
-"""Algorithms and the type of key each is for. There is none with a shared key."""
+"""Algorithms and the type of key each is for. There is none with a shared key.
+
+EdDSA is the old name of Ed25519 (RFC 9864), which most issuers still write.
+"""
 
 KeyMap = Mapping[tuple[str, str], Key]
 """By id and type."""

@@ -96,6 +96,7 @@ class Answers:
         while True:
             if (answer := self._memory.get(key)) is not None:
                 return self._counted(_hit(answer, Level.SHARED if waits else Level.MEMORY))
+            self._counts.memory_misses += not waits
             flight = self._flights.get(key)
             if flight is None:
                 level = Level.SHARED if waits else Level.STORE
@@ -197,7 +198,7 @@ class Answers:
             return Alone()
         left_s = self._settings.ttl_s - (self._clock.now().timestamp() - answer.at_s)
         if left_s <= 0:
-            self._counts.expired += 1
+            self._counts.store_expired += 1
             return None
         self._memory.put(key, answer, ttl_s=min(left_s, self._settings.ttl_s))
         return Hit(answer=answer, level=level)

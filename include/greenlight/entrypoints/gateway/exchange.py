@@ -20,6 +20,8 @@ Send = Callable[[Message], Awaitable[None]]
 
 BODY_S = 60.0
 """How long a request's body may take to arrive."""
+WATCH_AFTER_S = 0.02
+"""From then on it is noticed that a client left; most answers are sooner, and watching costs."""
 CLIENT_LEFT = 499
 """nginx's status for a client that hung up."""
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
@@ -144,8 +146,13 @@ async def while_connected(exchange: Exchange, work: Awaitable[None]) -> None:
     """
     task = asyncio.current_task()
     assert task is not None
-    leaving = asyncio.ensure_future(exchange.left())
+    leaving: asyncio.Future[None] | None = None
     has_left = False
+
+    def watch() -> None:
+        nonlocal leaving
+        leaving = asyncio.ensure_future(exchange.left())
+        leaving.add_done_callback(hung_up)
 
     def hung_up(_: asyncio.Future[None]) -> None:
         nonlocal has_left
@@ -153,7 +160,7 @@ async def while_connected(exchange: Exchange, work: Awaitable[None]) -> None:
             has_left = True
             task.cancel()
 
-    leaving.add_done_callback(hung_up)
+    timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, watch)
     try:
         await work
     except asyncio.CancelledError:
@@ -162,5 +169,7 @@ async def while_connected(exchange: Exchange, work: Awaitable[None]) -> None:
         task.uncancel()
         raise ClientLeftError from None
     finally:
-        leaving.remove_done_callback(hung_up)
-        leaving.cancel()
+        timer.cancel()
+        if leaving is not None:
+            leaving.remove_done_callback(hung_up)
+            leaving.cancel()

@@ -205,10 +205,12 @@ class Completions:
     def _settle(self, call: Call) -> None:
         """Settle beside the next request: the client has its answer already."""
         admitted = call.admitted
-        if admitted is None or admitted.reservation is None:
+        if admitted is None:
             return
         if call.cut is not None:
             self._parts.metrics.cut(admitted.model.name, by=call.cut)
+        if admitted.reservation is None:
+            return
         settling = asyncio.ensure_future(self._settle_now(admitted, call))
         self._settling.add(settling)
         settling.add_done_callback(self._settling.discard)

@@ -21,7 +21,7 @@ APPLICATION = "greenlight.entrypoints.gateway.worker:application"
 METRICS_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 CACHE_SECRET = "gateway_cache"  # noqa: S105 - a name
 KEEP_ALIVE_S = 75
-"""Longer than nginx keeps an idle connection to us (60 s): it is nginx that closes it."""
+"""Longer than nginx keeps an idle connection to us (edge.upstream_idle_s): it closes it first."""
 DRAIN_S = 60
 """How long open answers may end before a worker is killed."""
 BACKLOG = 2048

@@ -8,6 +8,7 @@ import itertools
 import logging
 import os
 import random
+import signal
 import uuid
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 
 GARBAGE = 20_000
 """New objects until the youngest are looked through; a request makes a few hundred."""
+FLUSH_S = 0.5
+"""How old the numbers of `/metrics` may be, and what a killed worker loses of them."""
 GAUGES_S = 5.0
 """How often it is noted how connections stand."""
 
@@ -91,7 +94,7 @@ async def open_parts(settings: Settings, file: GatewayFile) -> AsyncIterator[Par
     from greenlight.adapters.redis_limits import RedisLimits
     from greenlight.adapters.rollout_store import DatabaseJournal
     from greenlight.adapters.upstream import Upstream
-    from greenlight.entrypoints.gateway_access import open_access, open_database
+    from greenlight.entrypoints.gateway_access import open_access
 
     async with AsyncExitStack() as stack:
         stack.callback(forget_worker, os.getpid(), metrics_folder(settings))
@@ -101,19 +104,24 @@ async def open_parts(settings: Settings, file: GatewayFile) -> AsyncIterator[Par
         numbers, process = itertools.count(), uuid.uuid4().hex
         limits = RedisLimits(lane, new_id=lambda: f"{process}-{next(numbers)}")
         stack.push_async_callback(limits.close)
-        answers = await stack.enter_async_context(_answers(settings, file, clock=clock))
+        counts = AnswerCounts()
+        answers = await stack.enter_async_context(
+            _answers(settings, file, clock=clock, counts=counts)
+        )
         upstreams = {model.name: Upstream(model.upstream, file.upstream) for model in file.models}
         for upstream in upstreams.values():
             stack.push_async_callback(upstream.close)
         served = ServedModels(
             {model.name: model for model in file.models},
-            journal=DatabaseJournal(open_database(settings)),
+            journal=DatabaseJournal(access.database),
             folder_of=lambda digest: settings.models / digest,
         )
         await served.refresh()
         await stack.enter_async_context(_beside(served.keep_fresh()))
         metrics = GatewayMetrics(tenants=file.metrics_tenants)
         await stack.enter_async_context(_beside(_note(upstreams, file.edge, metrics)))
+        stack.callback(metrics.flush)
+        await stack.enter_async_context(_beside(_flush(metrics, counts)))
         yield Parts(
             file=file,
             authenticator=access.authenticator,
@@ -154,7 +162,7 @@ async def _lane(settings: Settings, file: GatewayFile) -> AsyncIterator[RedisLan
 
 @asynccontextmanager
 async def _answers(
-    settings: Settings, file: GatewayFile, *, clock: Clock
+    settings: Settings, file: GatewayFile, *, clock: Clock, counts: AnswerCounts
 ) -> AsyncIterator[Answers | None]:
     """Open the cache: none, when nothing is to be kept.
 
@@ -168,7 +176,6 @@ async def _answers(
     if not file.cache.enabled:
         yield None
         return
-    counts = AnswerCounts()
     async with _lane(settings, file) as lane:
         answers = Answers(
             MemoryAnswers(max_bytes=file.cache.memory_bytes, clock=clock, counts=counts),
@@ -187,13 +194,32 @@ async def _answers(
 
 @asynccontextmanager
 async def _beside(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """Do something endless beside, until the block ends."""
+    """Do something endless beside, until the block ends.
+
+    If it ends by itself, which is a bug, so does the worker: one that no longer follows the journal
+    would give answers of a version that is gone.
+    """
     task = asyncio.create_task(work)
+    task.add_done_callback(_end_with_it)
     try:
         yield
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+def _end_with_it(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.error("this worker ends: what it does beside broke", exc_info=error)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+async def _flush(metrics: GatewayMetrics, counts: AnswerCounts) -> None:
+    """Show what was counted, again and again."""
+    while True:
+        await asyncio.sleep(FLUSH_S)
+        metrics.cache_events(counts)
+        metrics.flush()
 
 
 async def _note(
