@@ -99,6 +99,8 @@ def address_table(found: StackAddresses) -> Table:
     table = Table(show_header=False)
     table.add_row("Airflow", found.airflow_url)
     table.add_row("MLflow", found.mlflow_url)
+    table.add_row("Prometheus", found.prometheus_url)
+    table.add_row("Alertmanager", found.alertmanager_url)
     table.add_row("gateway", f"{found.gateway_url}/v1")
     table.add_row("log-in", found.airflow_user)
     return table

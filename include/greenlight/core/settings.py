@@ -39,6 +39,9 @@ class Ports(Value):
     redis: Port = 0
     gateway: Port = 0
     gateway_metrics: Port = 0
+    prometheus: Port = 0
+    alertmanager: Port = 0
+    node_exporter: Port = 0
     store_a: Port = 0
     store_b: Port = 0
 
@@ -56,6 +59,10 @@ class Settings(Value):
     """The tracking server; none: the embedded stack's."""
     airflow_url: str | None = None
     """Airflow's API; none: the embedded stack's."""
+    prometheus_url: str | None = None
+    """Prometheus; none: the embedded stack's."""
+    alertmanager_url: str | None = None
+    """Alertmanager; none: the embedded stack's."""
     ml_python: Path = PROJECT / ".venv-ml/bin/python"
     autogptq_python: Path = PROJECT / ".venv-autogptq/bin/python"
     serve_python: Path = PROJECT / ".venv-serve/bin/python"

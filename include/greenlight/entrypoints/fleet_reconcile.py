@@ -22,13 +22,15 @@ log = logging.getLogger(__name__)
 
 
 def fleets(settings: Settings | None = None) -> list[str]:
-    """Return the names of all fleets that something was deployed to."""
+    """Return the names of all fleets that something was deployed to; Prometheus is told of all."""
     from greenlight.adapters.database import open_engine
     from greenlight.adapters.rollout_store import DatabaseJournal
+    from greenlight.adapters.stack.monitoring import write_targets
     from greenlight.entrypoints import stack
 
     settings = settings or load_settings()
     named = read_config(settings.config_file("fleet"), FleetFile).fleets
+    write_targets(settings, named)
     url = settings.database_url or stack.addresses(settings).database_url
     journal = DatabaseJournal(open_engine(url))
     return [fleet.name for fleet in named if journal.rollouts(fleet.name)]

@@ -93,12 +93,11 @@ def haproxy_router(
     fleet: Fleet,
     folder: Path,
     *,
-    metrics_port: int | None = None,
     runtime: type[RuntimeApi] = RuntimeApi,
 ) -> Iterator[HaproxyRouter]:
     """Yield a router whose HAProxy runs somewhere below `folder`, and end it."""
     path = folder / LONG / "router"
-    router = HaproxyRouter(fleet, folder=path, metrics_port=metrics_port, runtime=runtime(path))
+    router = HaproxyRouter(fleet, folder=path, runtime=runtime(path))
     router.ensure_running()
     try:
         yield router

@@ -71,8 +71,9 @@ class World:
 @contextmanager
 def a_world(tmp_path, *, hosts=("gpu-1",), **router):
     with engines(*hosts) as (processes, ports):
-        fleet, metrics_port = a_fleet(ports, **router), free_port()
-        with haproxy_router(fleet, tmp_path, metrics_port=metrics_port) as running:
+        metrics_port = free_port()
+        fleet = a_fleet(ports, metrics_port=metrics_port, **router)
+        with haproxy_router(fleet, tmp_path) as running:
             url = f"http://127.0.0.1:{fleet.router.port}"
             world = World(running, url, processes, fleet, metrics_port, ports)
             world.ready(BLUE, GREEN)

@@ -17,17 +17,17 @@ def ten_hosts(**changes):
     return a_fleet({key: 20000 + n for n, key in enumerate(keys)}, port=19999, **changes)
 
 
-def lines(fleet, desired=None, **options):
+def lines(fleet, desired=None):
     desired = desired or Desired(servers=servers_of(fleet))
-    return [line.strip() for line in render(fleet, desired, **options).splitlines()]
+    return [line.strip() for line in render(fleet, desired).splitlines()]
 
 
 @pytest.mark.skipif(haproxy_program() is None, reason="HAProxy is not installed")
 @pytest.mark.parametrize("metrics_port", [None, 19998])
 @pytest.mark.parametrize("address", ["127.0.0.1", "localhost"])
 def test_haproxy_accepts_it_without_a_warning(tmp_path, metrics_port, address):
-    fleet = ten_hosts(address=address)
-    text = render(fleet, Desired(servers=servers_of(fleet)), metrics_port=metrics_port)
+    fleet = ten_hosts(address=address, metrics_port=metrics_port)
+    text = render(fleet, Desired(servers=servers_of(fleet)))
     (tmp_path / "haproxy.cfg").write_text(text)
 
     def check():
@@ -78,7 +78,7 @@ def test_nothing_is_sent_again_once_an_answer_began_or_took_long():
 
 def test_no_metrics_are_served_unless_a_port_is_given():
     assert "frontend metrics" not in lines(ten_hosts())
-    assert "bind 127.0.0.1:19998" in lines(ten_hosts(), metrics_port=19998)
+    assert "bind 127.0.0.1:19998" in lines(ten_hosts(metrics_port=19998))
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1 check", "a\nglobal", "a;b", ""])

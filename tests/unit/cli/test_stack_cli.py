@@ -37,7 +37,7 @@ def test_logs_show_the_end_of_one_service(run, tmp_path):
 def test_logs_of_an_unknown_service_name_the_known_ones(run):
     error = run("logs", "celery").exception
     assert isinstance(error, InputError)
-    assert "there are store-a, store-b, postgres, redis, mlflow" in str(error)
+    assert "there are store-a, store-b, postgres, redis, node-exporter" in str(error)
 
 
 def test_the_address_table_shows_no_secret():
@@ -46,6 +46,8 @@ def test_the_address_table_shows_no_secret():
     found = StackAddresses(
         airflow_url="http://127.0.0.1:1",
         mlflow_url="http://127.0.0.1:2",
+        prometheus_url="http://127.0.0.1:9090",
+        alertmanager_url="http://127.0.0.1:9093",
         gateway_url="http://127.0.0.1:4",
         database_url="postgresql+psycopg2://greenlight:hidden@127.0.0.1:3/greenlight",
         airflow_user="admin",

@@ -28,8 +28,8 @@ _ERRORS = {
 }
 
 
-def render(fleet: Fleet, desired: Desired, *, metrics_port: int | None = None) -> str:
-    """Return the whole file. `metrics_port`: of the Prometheus exporter, on loopback.
+def render(fleet: Fleet, desired: Desired) -> str:
+    """Return the whole file.
 
     A drained server is written as one in maintenance: HAProxy has no word for it, and after a
     restart there is no stream left to drain.
@@ -49,7 +49,6 @@ def render(fleet: Fleet, desired: Desired, *, metrics_port: int | None = None) -
         check_ms=_ms(fleet.router.health_interval_s * SLOW_CHECK),
         server_options=server_options(fleet.router),
         errors=_ERRORS,
-        metrics_port=metrics_port,
     )
 
 

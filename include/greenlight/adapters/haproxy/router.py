@@ -56,13 +56,11 @@ class HaproxyRouter:
         fleet: Fleet,
         *,
         folder: Path,
-        metrics_port: int | None = None,
         runtime: RuntimeApi | None = None,
     ) -> None:
-        """Use the router of a fleet; nothing is touched. `metrics_port`: see `config.render`."""
+        """Use the router of a fleet; nothing is touched."""
         self._fleet = fleet
         self._folder = RouterFolder(folder)
-        self._metrics_port = metrics_port
         self._runtime = runtime or RuntimeApi(folder)
         self.process = HaproxyProcess(self._folder)
 
@@ -246,7 +244,7 @@ class HaproxyRouter:
 
     def _keep(self, desired: Desired) -> None:
         self._folder.write(desired)
-        text = render(self._fleet, desired, metrics_port=self._metrics_port)
+        text = render(self._fleet, desired)
         write_atomically(self._folder.config, text.encode(), mode=0o600)
 
     def _read(self, fence: int) -> RouterState:

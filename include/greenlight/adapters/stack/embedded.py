@@ -20,6 +20,7 @@ from greenlight.adapters.stack import (
     redis_server,
     stores,
 )
+from greenlight.adapters.stack.monitoring import PROGRAMS, Monitoring
 from greenlight.adapters.stack.overview import addresses_of, status_of
 from greenlight.adapters.stack.ports import choose_ports, read_ports, write_ports
 from greenlight.adapters.stack.readiness import Readiness, Report
@@ -42,7 +43,8 @@ from greenlight.adapters.stack.supervisor import Supervisor
 from greenlight.backup.backup_file import load_backup_file
 from greenlight.core.clock import Clock, SystemClock
 from greenlight.core.errors import RefusedError, UnavailableError
-from greenlight.core.settings import Ports, Settings
+from greenlight.core.settings import Ports, Settings, read_config
+from greenlight.deploy.fleet import FleetFile
 
 SERVERS = (ServiceName.MLFLOW, *airflow.COMMANDS)
 """What stands on the databases, in the order of starting."""
@@ -134,6 +136,7 @@ class EmbeddedStack:
                 self._start_postgres(cluster, ready, secrets, report)
             if ServiceName.REDIS in wanted:
                 self._start_redis(ready, secrets, report)
+            self._start_monitoring([name for name in wanted if name in PROGRAMS], ready, report)
             self._start_servers(wanted, ready, secrets, report, migrate=migrate)
             if ServiceName.GATEWAY in wanted:
                 self._start_gateway(ready, secrets, report)
@@ -278,6 +281,19 @@ class EmbeddedStack:
         redis_server.prepare(server)
         self._start(redis_server.service(server), report)
         ready.wait([ServiceName.REDIS], report, at_most_s=self.ready_s)
+
+    def _start_monitoring(
+        self, wanted: Sequence[ServiceName], ready: Readiness, report: Report
+    ) -> None:
+        if not wanted:
+            return
+        monitoring = Monitoring(settings=self.settings, ports=ready.ports)
+        fleets = read_config(self.settings.config_file("fleet"), FleetFile).fleets
+        monitoring.prepare(fleets)
+        for service in monitoring.services():
+            if service.name in wanted:
+                self._start(service, report)
+        ready.wait(wanted, report, at_most_s=self.ready_s)
 
     def _start_servers(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from greenlight.adapters.stack import airflow, gateway, mlflow_server, postgres
+from greenlight.adapters.stack import airflow, gateway, mlflow_server, monitoring, postgres
 from greenlight.adapters.stack.readiness import Readiness
 from greenlight.adapters.stack.secrets import ADMIN, StackSecrets
 from greenlight.adapters.stack.services import (
@@ -47,6 +47,8 @@ def addresses_of(settings: Settings, secrets: StackSecrets, ports: Ports) -> Sta
         airflow_url=airflow.url(ports),
         mlflow_url=mlflow_server.url(ports),
         gateway_url=gateway.url(ports),
+        prometheus_url=monitoring.prometheus_url(ports),
+        alertmanager_url=monitoring.alertmanager_url(ports),
         database_url=postgres.database_url(
             "greenlight", port=ports.postgres, password=secrets.postgres
         ),

@@ -14,6 +14,7 @@ from greenlight.adapters.stack import (
     postgres_databases,
     redis_server,
 )
+from greenlight.adapters.stack.monitoring import PROGRAMS, Monitoring
 from greenlight.adapters.stack.secrets import load_secret
 from greenlight.adapters.stack.services import PORT_OF, ServiceName
 from greenlight.adapters.stack.stores import STORES, embedded_stores, s3_of
@@ -75,24 +76,30 @@ class Readiness:
         if name in STORES:
             region = embedded_stores(self.settings)[name]
             return object_store.why_not_ready(s3_of(self.settings, region))
-        if name is ServiceName.POSTGRES:
-            home = postgres.home_in(self.settings)
-            return postgres_databases.why_not_ready(home, port=self.ports.postgres)
-        if name is ServiceName.REDIS:
-            password = load_secret(self.settings.secrets, "redis")
-            return redis_server.why_not_ready(
-                redis_server.server_in(self.settings, port=self.ports.redis, password=password)
-            )
-        if name is ServiceName.MLFLOW:
-            return mlflow_server.why_not_ready(self.ports)
-        if name is ServiceName.GATEWAY:
-            return gateway.why_not_ready(self.ports)
-        if name is ServiceName.API_SERVER:
-            return airflow.why_api_not_ready(self.ports)
+        if name in PROGRAMS:
+            return Monitoring(settings=self.settings, ports=self.ports).why_not_ready(name)
+        asked = {
+            ServiceName.POSTGRES: self._postgres,
+            ServiceName.REDIS: self._redis,
+            ServiceName.MLFLOW: lambda: mlflow_server.why_not_ready(self.ports),
+            ServiceName.GATEWAY: lambda: gateway.why_not_ready(self.ports),
+            ServiceName.API_SERVER: lambda: airflow.why_api_not_ready(self.ports),
+        }
+        if name in asked:
+            return asked[name]()
         record = self.supervisor.running(name)
         if not record:
             return "it is not running"
         return airflow.why_not_alive(name, self.ports, started_at=record.started_at)
+
+    def _postgres(self) -> str | None:
+        home = postgres.home_in(self.settings)
+        return postgres_databases.why_not_ready(home, port=self.ports.postgres)
+
+    def _redis(self) -> str | None:
+        password = load_secret(self.settings.secrets, "redis")
+        server = redis_server.server_in(self.settings, port=self.ports.redis, password=password)
+        return redis_server.why_not_ready(server)
 
     def _too_late(self, name: ServiceName, reason: str, waited_s: float) -> str:
         return (

@@ -18,6 +18,9 @@ class ServiceName(StrEnum):
     STORE_B = "store-b"
     POSTGRES = "postgres"
     REDIS = "redis"
+    NODE_EXPORTER = "node-exporter"
+    ALERTMANAGER = "alertmanager"
+    PROMETHEUS = "prometheus"
     MLFLOW = "mlflow"
     API_SERVER = "airflow-api-server"
     SCHEDULER = "airflow-scheduler"
@@ -29,6 +32,7 @@ class ServiceName(StrEnum):
 STOP_ORDER: tuple[tuple[ServiceName, ...], ...] = (
     (ServiceName.SCHEDULER, ServiceName.DAG_PROCESSOR, ServiceName.TRIGGERER),
     (ServiceName.API_SERVER, ServiceName.MLFLOW, ServiceName.GATEWAY),
+    (ServiceName.PROMETHEUS, ServiceName.ALERTMANAGER, ServiceName.NODE_EXPORTER),
     (ServiceName.REDIS,),
     (ServiceName.POSTGRES,),
     (ServiceName.STORE_A, ServiceName.STORE_B),
@@ -43,6 +47,9 @@ PORT_OF = {
     ServiceName.STORE_B: "store_b",
     ServiceName.POSTGRES: "postgres",
     ServiceName.REDIS: "redis",
+    ServiceName.NODE_EXPORTER: "node_exporter",
+    ServiceName.ALERTMANAGER: "alertmanager",
+    ServiceName.PROMETHEUS: "prometheus",
     ServiceName.MLFLOW: "mlflow",
     ServiceName.API_SERVER: "airflow",
     ServiceName.GATEWAY: "gateway",
@@ -139,6 +146,8 @@ class StackAddresses:
     airflow_url: str
     mlflow_url: str
     gateway_url: str
+    prometheus_url: str
+    alertmanager_url: str
     database_url: str = field(repr=False)
     """Greenlight's database as an SQLAlchemy URL, the password included."""
     airflow_user: str

@@ -1,0 +1,204 @@
+"""Prometheus, Alertmanager and the node exporter, on loopback.
+
+Engines and routers are found by a file of targets that is written from fleet.yaml: Prometheus reads
+it again when it changes, and a host that doesn't answer is a target that is down, not one that is
+missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import yaml
+
+from greenlight.adapters.stack.ports import LOOPBACK
+from greenlight.adapters.stack.services import Service, ServiceName
+from greenlight.core.errors import ConfigError
+from greenlight.core.files import write_atomically, write_json
+from greenlight.core.settings import Ports, Settings
+from greenlight.core.types import JsonDict
+from greenlight.deploy.colours import Colour
+from greenlight.deploy.fleet import Fleet
+
+RETENTION = "60d"
+"""Advice looks back a month and a half at most; older usage is in the cost rows."""
+SCRAPE_S = 15
+TARGETS = "targets.json"
+PROGRAMS = {
+    ServiceName.NODE_EXPORTER: "prometheus-node-exporter",
+    ServiceName.ALERTMANAGER: "prometheus-alertmanager",
+    ServiceName.PROMETHEUS: "prometheus",
+}
+HEALTH = {
+    ServiceName.NODE_EXPORTER: "/metrics",
+    ServiceName.ALERTMANAGER: "/-/ready",
+    ServiceName.PROMETHEUS: "/-/ready",
+}
+
+
+def prometheus_url(ports: Ports) -> str:
+    """Return where queries are asked."""
+    return f"http://{LOOPBACK}:{ports.prometheus}"
+
+
+def alertmanager_url(ports: Ports) -> str:
+    """Return where alerts are sent, and shown."""
+    return f"http://{LOOPBACK}:{ports.alertmanager}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Monitoring:
+    """The three servers of one home."""
+
+    settings: Settings
+    ports: Ports
+
+    @property
+    def folder(self) -> Path:
+        """Configuration and data of all three."""
+        return self.settings.home / "monitoring"
+
+    def prepare(self, fleets: Sequence[Fleet]) -> None:
+        """Write what the servers read."""
+        self.settings.metrics.mkdir(parents=True, exist_ok=True)
+        for name in ("prometheus", "alertmanager"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        write_atomically(self.folder / "prometheus.yml", self._prometheus.encode())
+        write_targets(self.settings, fleets)
+
+    def services(self) -> list[Service]:
+        """Return the servers in the order of starting; `prepare` must have been called.
+
+        Raises:
+            ConfigError: one is not installed.
+        """
+        alertmanager_file = self.settings.config_file("alertmanager")
+        return [
+            self._service(
+                ServiceName.NODE_EXPORTER,
+                f"--web.listen-address={LOOPBACK}:{self.ports.node_exporter}",
+                f"--collector.textfile.directory={self.settings.metrics}",
+            ),
+            self._service(
+                ServiceName.ALERTMANAGER,
+                f"--config.file={alertmanager_file}",
+                f"--storage.path={self.folder / 'alertmanager'}",
+                f"--web.listen-address={LOOPBACK}:{self.ports.alertmanager}",
+                "--cluster.listen-address=",  # no gossip port
+                digest=_sha256(alertmanager_file.read_bytes()),
+            ),
+            self._service(
+                ServiceName.PROMETHEUS,
+                f"--config.file={self.folder / 'prometheus.yml'}",
+                f"--storage.tsdb.path={self.folder / 'prometheus'}",
+                f"--storage.tsdb.retention.time={RETENTION}",
+                f"--web.listen-address={LOOPBACK}:{self.ports.prometheus}",
+                digest=_sha256(self._prometheus.encode(), *map(Path.read_bytes, self._rules)),
+            ),
+        ]
+
+    def why_not_ready(self, name: ServiceName) -> str | None:
+        """Return why one can't be asked yet."""
+        port = getattr(self.ports, name.replace("-", "_"))
+        try:
+            answer = httpx.get(
+                f"http://{LOOPBACK}:{port}{HEALTH[name]}", timeout=5, trust_env=False
+            )
+        except httpx.HTTPError as error:
+            return f"no answer yet ({type(error).__name__})"
+        ready = answer.status_code == httpx.codes.OK
+        return None if ready else f"{HEALTH[name]} says {answer.status_code}"
+
+    @property
+    def _rules(self) -> list[Path]:
+        return sorted((self.settings.project / "monitoring/prometheus/rules").glob("*.yml"))
+
+    @property
+    def _prometheus(self) -> str:
+        ports = self.ports
+        scraped = {
+            "prometheus": ports.prometheus,
+            "alertmanager": ports.alertmanager,
+            "node": ports.node_exporter,
+            "gateway": ports.gateway_metrics,
+        }
+        jobs: list[JsonDict] = [
+            {"job_name": name, "static_configs": [{"targets": [f"{LOOPBACK}:{port}"]}]}
+            for name, port in scraped.items()
+        ]
+        jobs.append(
+            {
+                "job_name": "fleet",
+                "file_sd_configs": [{"files": [str(self.folder / TARGETS)]}],
+                "relabel_configs": [{"source_labels": ["kind"], "target_label": "job"}],
+            }
+        )
+        return yaml.safe_dump(
+            {
+                "global": {
+                    "scrape_interval": f"{SCRAPE_S}s",
+                    "evaluation_interval": f"{SCRAPE_S}s",
+                },
+                "rule_files": [str(path) for path in self._rules],
+                "alerting": {
+                    "alertmanagers": [
+                        {"static_configs": [{"targets": [f"{LOOPBACK}:{ports.alertmanager}"]}]}
+                    ]
+                },
+                "scrape_configs": jobs,
+            },
+            sort_keys=False,
+        )
+
+    def _service(self, name: ServiceName, *options: str, digest: str = "") -> Service:
+        return Service(
+            name=name,
+            command=[_program(name), *options],
+            settings={"PATH": "/usr/bin:/bin", "GREENLIGHT_CONFIG_SHA256": digest},
+            inherited={},
+            cwd=self.folder,
+        )
+
+
+def targets_of(fleets: Sequence[Fleet]) -> list[JsonDict]:
+    """Return what Prometheus asks of every fleet: each slot's engine, and the router.
+
+    An engine of the idle colour is down as a rule; what should be up is in Greenlight's journal.
+    """
+    found: list[JsonDict] = []
+    for fleet in fleets:
+        of_fleet = {"fleet": fleet.name, "model": fleet.model}
+        for host in fleet.hosts:
+            for colour in Colour:
+                labels = of_fleet | {"host": host.name, "colour": colour, "region": host.region}
+                address = f"{host.address}:{host.slots.of(colour).port}"
+                found.append({"targets": [address], "labels": labels | {"kind": "engine"}})
+        if fleet.router.metrics_port is not None:
+            address = f"{LOOPBACK}:{fleet.router.metrics_port}"
+            found.append({"targets": [address], "labels": of_fleet | {"kind": "router"}})
+    return found
+
+
+def write_targets(settings: Settings, fleets: Sequence[Fleet]) -> None:
+    """Tell Prometheus which engines and routers there are."""
+    write_json(settings.home / "monitoring" / TARGETS, targets_of(fleets), mode=0o644)
+
+
+def _program(name: ServiceName) -> str:
+    program = PROGRAMS[name]
+    found = shutil.which(program, path="/usr/bin:/usr/local/bin:/usr/sbin")
+    if found is None:
+        raise ConfigError(
+            f"{program}, which watches the stack, is not installed; `scripts/setup system` "
+            f"installs it"
+        )
+    return found
+
+
+def _sha256(*texts: bytes) -> str:
+    return hashlib.sha256(b"\0".join(texts)).hexdigest()

@@ -1,0 +1,108 @@
+"""Prometheus, Alertmanager and the node exporter as services of the stack, alone."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from greenlight.adapters.stack.embedded import EmbeddedStack
+from greenlight.adapters.stack.monitoring import PROGRAMS
+from greenlight.adapters.stack.ports import read_ports
+from greenlight.adapters.stack.services import ServiceName, State
+from greenlight.core.settings import Ports, Settings
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which(name) is None, reason=f"{name} is not installed")
+    for name in PROGRAMS.values()
+]
+ONLY = set(PROGRAMS)
+SEEN_S = 60.0
+"""A scrape comes every 15 s; a busy machine is late."""
+
+
+def report(step: str, what: str) -> None:
+    """Nobody listens."""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    settings = Settings(home=tmp_path_factory.mktemp("monitoring") / "a home with spaces")
+    stack = EmbeddedStack(settings, environment={})
+    try:
+        stack.up(report, only=ONLY)
+        yield settings
+    finally:
+        stack.down(report)
+
+
+def ports_of(settings: Settings) -> Ports:
+    ports = read_ports(settings.run / "ports.json", Ports)
+    assert ports is not None
+    return ports
+
+
+def ask(settings: Settings, path: str, **params: str) -> Any:
+    url = f"http://127.0.0.1:{ports_of(settings).prometheus}{path}"
+    answer = httpx.get(url, params=params, trust_env=False)
+    assert answer.is_success, answer.text
+    return answer.json()["data"]
+
+
+def eventually(condition: Callable[[], Any]) -> Any:
+    until = time.monotonic() + SEEN_S
+    while not (found := condition()):
+        assert time.monotonic() < until, f"it is not so after {SEEN_S:g} s"
+        time.sleep(0.5)
+    return found
+
+
+def test_they_are_healthy_and_listen_on_loopback_only(home: Settings) -> None:
+    lines = {one.name: one for one in EmbeddedStack(home, environment={}).status()}
+    assert {name for name, one in lines.items() if one.state is State.RUNNING} == ONLY
+    for name in ONLY:
+        listening = psutil.Process(lines[name].pid).net_connections(kind="tcp")
+        open_ports = [c.laddr for c in listening if c.status == psutil.CONN_LISTEN]
+        assert [(a.ip, a.port) for a in open_ports] == [("127.0.0.1", lines[name].port)]
+
+
+def test_text_files_of_greenlight_are_read_by_prometheus(home: Settings) -> None:
+    (home.metrics / "test.prom").write_text("greenlight_fleet_drift 7\n")
+
+    def value() -> list[Any]:
+        found: list[Any] = ask(home, "/api/v1/query", query="greenlight_fleet_drift")["result"]
+        return found
+
+    assert eventually(value)[0]["value"][1] == "7"
+
+
+def test_slots_of_the_fleets_are_targets_though_nobody_answers_there(home: Settings) -> None:
+    def jobs() -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for target in ask(home, "/api/v1/targets")["activeTargets"]:
+            found.setdefault(target["labels"]["job"], set()).add(target["health"])
+        return found if "unknown" not in found.get("engine", {"unknown"}) else {}
+
+    found = eventually(jobs)
+    assert found["engine"] == {"down"}
+    assert {"prometheus", "alertmanager", "node", "gateway", "router"} <= found.keys()
+
+
+def test_prometheus_knows_the_rules_and_whom_to_tell(home: Settings) -> None:
+    groups = ask(home, "/api/v1/rules")["groups"]
+    assert "backup" in {group["name"] for group in groups}
+    (manager,) = eventually(lambda: ask(home, "/api/v1/alertmanagers")["activeAlertmanagers"])
+    assert f":{ports_of(home).alertmanager}/" in manager["url"]
+
+
+def test_a_second_up_starts_nothing_again(home: Settings) -> None:
+    stack = EmbeddedStack(home, environment={})
+    before = {one.name: one.pid for one in stack.status()}
+    stack.up(report, only=ONLY)
+    assert {one.name: one.pid for one in stack.status()} == before
+    assert ServiceName.PROMETHEUS in before
