@@ -14,7 +14,7 @@ from greenlight.core.logs import configure_logging
 
 NOUNS = (
     "stack", "models", "data", "quantize", "evidence", "approvals", "deploy", "backup", "restore",
-    "gateway", "keys", "audit",
+    "gateway", "keys", "audit", "exporter",
 )  # fmt: skip
 COMMANDS = {
     "demo": "demo",

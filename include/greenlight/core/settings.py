@@ -42,6 +42,7 @@ class Ports(Value):
     prometheus: Port = 0
     alertmanager: Port = 0
     node_exporter: Port = 0
+    exporter: Port = 0
     store_a: Port = 0
     store_b: Port = 0
 

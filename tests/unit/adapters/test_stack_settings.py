@@ -8,6 +8,7 @@ import pytest
 
 from greenlight.adapters.stack import (
     airflow,
+    exporter,
     gateway,
     mlflow_server,
     object_store,
@@ -15,6 +16,7 @@ from greenlight.adapters.stack import (
     redis_server,
 )
 from greenlight.adapters.stack.embedded import EmbeddedStack
+from greenlight.adapters.stack.monitoring import Monitoring
 from greenlight.adapters.stack.secrets import MAKERS, load_or_create_secrets
 from greenlight.adapters.stack.services import PORT_OF, STOP_ORDER, ServiceName
 from greenlight.adapters.stack.stores import STORES, claim_stores
@@ -105,6 +107,8 @@ def test_no_secret_is_on_a_command_line(settings, secrets, environment):
         ),
         mlflow_server.server(settings, ports=PORTS, secrets=secrets, inherited={}),
         gateway.server(settings, ports=PORTS, secrets=secrets, inherited={}),
+        exporter.server(settings, ports=PORTS, secrets=secrets, inherited={}),
+        *Monitoring(settings=settings, ports=PORTS).services(),
         *(
             airflow.component(name, settings, environment=environment, inherited={})
             for name in airflow.COMMANDS

@@ -11,6 +11,7 @@ from pathlib import Path
 from greenlight.adapters.stack import (
     airflow,
     archive,
+    exporter,
     gateway,
     migrations,
     mlflow_server,
@@ -138,8 +139,7 @@ class EmbeddedStack:
                 self._start_redis(ready, secrets, report)
             self._start_monitoring([name for name in wanted if name in PROGRAMS], ready, report)
             self._start_servers(wanted, ready, secrets, report, migrate=migrate)
-            if ServiceName.GATEWAY in wanted:
-                self._start_gateway(ready, secrets, report)
+            self._start_ours(wanted, ready, secrets, report)
         return addresses_of(self.settings, secrets, ports)
 
     def down(self, report: Report) -> None:
@@ -317,12 +317,24 @@ class EmbeddedStack:
             token = airflow.log_in(ready.ports, password=secrets.airflow_admin)
             airflow.create_gpu_pool(ready.ports, token=token)
 
-    def _start_gateway(self, ready: Readiness, secrets: StackSecrets, report: Report) -> None:
-        service = gateway.server(
-            self.settings, ports=ready.ports, secrets=secrets, inherited=self.inherited
-        )
-        self._start(service, report)
-        ready.wait([ServiceName.GATEWAY], report, at_most_s=self.ready_s)
+    def _start_ours(
+        self,
+        wanted: Collection[ServiceName],
+        ready: Readiness,
+        secrets: StackSecrets,
+        report: Report,
+    ) -> None:
+        """Start the gateway and the exporter, which stand on migrated databases."""
+        services = [
+            module.server(
+                self.settings, ports=ready.ports, secrets=secrets, inherited=self.inherited
+            )
+            for module in (gateway, exporter)
+        ]
+        started = [service for service in services if service.name in wanted]
+        for service in started:
+            self._start(service, report)
+        ready.wait([service.name for service in started], report, at_most_s=self.ready_s)
 
     def _migrate(
         self,

@@ -126,6 +126,7 @@ class Monitoring:
             "alertmanager": ports.alertmanager,
             "node": ports.node_exporter,
             "gateway": ports.gateway_metrics,
+            "greenlight": ports.exporter,
         }
         jobs: list[JsonDict] = [
             {"job_name": name, "static_configs": [{"targets": [f"{LOOPBACK}:{port}"]}]}

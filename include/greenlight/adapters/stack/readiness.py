@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from greenlight.adapters.stack import (
     airflow,
+    exporter,
     gateway,
     mlflow_server,
     object_store,
@@ -83,6 +84,7 @@ class Readiness:
             ServiceName.REDIS: self._redis,
             ServiceName.MLFLOW: lambda: mlflow_server.why_not_ready(self.ports),
             ServiceName.GATEWAY: lambda: gateway.why_not_ready(self.ports),
+            ServiceName.EXPORTER: lambda: exporter.why_not_ready(self.ports),
             ServiceName.API_SERVER: lambda: airflow.why_api_not_ready(self.ports),
         }
         if name in asked:

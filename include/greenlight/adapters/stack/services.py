@@ -27,11 +27,17 @@ class ServiceName(StrEnum):
     DAG_PROCESSOR = "airflow-dag-processor"
     TRIGGERER = "airflow-triggerer"
     GATEWAY = "gateway"
+    EXPORTER = "exporter"
 
 
 STOP_ORDER: tuple[tuple[ServiceName, ...], ...] = (
     (ServiceName.SCHEDULER, ServiceName.DAG_PROCESSOR, ServiceName.TRIGGERER),
-    (ServiceName.API_SERVER, ServiceName.MLFLOW, ServiceName.GATEWAY),
+    (
+        ServiceName.API_SERVER,
+        ServiceName.MLFLOW,
+        ServiceName.GATEWAY,
+        ServiceName.EXPORTER,
+    ),
     (ServiceName.PROMETHEUS, ServiceName.ALERTMANAGER, ServiceName.NODE_EXPORTER),
     (ServiceName.REDIS,),
     (ServiceName.POSTGRES,),
@@ -53,6 +59,7 @@ PORT_OF = {
     ServiceName.MLFLOW: "mlflow",
     ServiceName.API_SERVER: "airflow",
     ServiceName.GATEWAY: "gateway",
+    ServiceName.EXPORTER: "exporter",
 }
 """The services that listen, with their key in the setting `ports`."""
 

@@ -1,0 +1,72 @@
+"""`greenlight exporter run`: Greenlight's own tables for Prometheus."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from greenlight.core.clock import SystemClock
+from greenlight.core.errors import ConfigError
+from greenlight.core.settings import Settings, load_settings, read_config
+from greenlight.deploy.fleet import FleetFile
+from greenlight.deploy.journal import history_of
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+
+    from greenlight.adapters.table_metrics import Read
+
+HOST = "127.0.0.1"
+
+
+def serve(settings: Settings | None = None, *, on_start: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigError: the port is taken, or a secret is missing.
+        RefusedError: no database is configured, and the stack is not up.
+    """
+    from greenlight.adapters.table_metrics import serve_tables
+
+    settings = settings or load_settings()
+    told = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: told.set())
+    wanted = settings.ports.exporter
+    try:
+        port, stop = serve_tables(parts(settings), address=HOST, port=wanted)
+    except OSError as error:
+        raise ConfigError(
+            f"the exporter can't listen on {HOST}:{wanted}: {error.strerror}; choose another "
+            f"ports.exporter, or stop what is there"
+        ) from error
+    on_start(f"http://{HOST}:{port}/metrics")
+    told.wait()
+    stop()
+
+
+def parts(settings: Settings) -> Mapping[str, Read]:
+    """Return what is read at every scrape, by the part's name."""
+    from greenlight.adapters import table_metrics
+    from greenlight.adapters.approval_store import DatabaseApprovals
+    from greenlight.adapters.rollout_store import DatabaseJournal
+    from greenlight.entrypoints.gateway_access import open_database, open_stores
+
+    engine, clock = open_database(settings), SystemClock()
+    journal, approvals = DatabaseJournal(engine), DatabaseApprovals(engine)
+    keys, audit = open_stores(settings)
+
+    def rollouts() -> list[Metric]:
+        fleets = read_config(settings.config_file("fleet"), FleetFile).fleets
+        return table_metrics.of_rollouts(
+            (fleet, history_of(journal, fleet.name)) for fleet in fleets
+        )
+
+    return {
+        "rollouts": rollouts,
+        "approvals": lambda: table_metrics.of_approvals(approvals.approvals()),
+        "keys": lambda: table_metrics.of_keys(keys.all_keys(), now=clock.now()),
+        "audit": lambda: table_metrics.of_audit(audit.position("").head),
+    }
