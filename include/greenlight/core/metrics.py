@@ -62,6 +62,25 @@ class MetricName(StrEnum):
     GATEWAY_UPSTREAM = "greenlight_gateway_upstream"
 
 
+class ForeignMetric(StrEnum):
+    """What others expose and our alerts and dashboards ask for."""
+
+    UP = "up"
+    ROUTER_SERVERS = "haproxy_backend_active_servers"
+    ENGINE_WAITING = "vllm:num_requests_waiting"
+    ENGINE_KV_CACHE = "vllm:kv_cache_usage_perc"
+    ENGINE_KV_CACHE_BEFORE = "vllm:gpu_cache_usage_perc"
+    """Its name in vLLM 0.9 and before."""
+    GPU_MEMORY_USED = "DCGM_FI_DEV_FB_USED"
+    GPU_MEMORY_FREE = "DCGM_FI_DEV_FB_FREE"
+    GPU_ERRORS = "DCGM_FI_DEV_XID_ERRORS"
+    DISK_FREE = "node_filesystem_avail_bytes"
+    DISK_SIZE = "node_filesystem_size_bytes"
+    MEMORY_AVAILABLE = "node_memory_MemAvailable_bytes"
+    MEMORY_TOTAL = "node_memory_MemTotal_bytes"
+    CLOCK_OFFSET = "node_timex_offset_seconds"
+
+
 class LabelName(StrEnum):
     """Prometheus label names."""
 
