@@ -94,6 +94,10 @@ bench-forecast: ## Forecasts beside seasonal naive (SERIES_DIR=folder); last lin
 	scripts/setup core
 	$(BIN)/python benchmarks/forecast.py
 
+dashboards: ## Write Grafana's dashboards and Prometheus' pages anew from monitoring/grafana/boards.py
+	scripts/setup dev
+	$(BIN)/python monitoring/grafana/generate.py
+
 setup: ## Make every environment, for an editor
 	scripts/setup dev ml autogptq serve
 
@@ -105,4 +109,4 @@ clean: ## Remove caches of tools; environments, .greenlight and its data stay
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist
 	find dags plugins include tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo up down test test-slow test-crash test-backup test-faults drill check fix bench-quantize bench-gate bench-deploy bench-analysis bench-backup bench-gateway bench-waf bench-rightsizing bench-cost bench-scaling bench-forecast setup lock clean
+.PHONY: help demo up down test test-slow test-crash test-backup test-faults drill check fix bench-quantize bench-gate bench-deploy bench-analysis bench-backup bench-gateway bench-waf bench-rightsizing bench-cost bench-scaling bench-forecast dashboards setup lock clean

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,13 +16,14 @@ from greenlight.adapters.stack.embedded import EmbeddedStack
 from greenlight.adapters.stack.monitoring import PROGRAMS
 from greenlight.adapters.stack.ports import read_ports
 from greenlight.adapters.stack.services import ServiceName, State
-from greenlight.core.settings import Ports, Settings
+from greenlight.core.settings import PROJECT, Ports, Settings
 
 pytestmark = [
     pytest.mark.skipif(shutil.which(name) is None, reason=f"{name} is not installed")
     for name in PROGRAMS.values()
 ]
 ONLY = set(PROGRAMS)
+CONSOLES = sorted((PROJECT / "monitoring/prometheus/consoles").glob("*.html"))
 SEEN_S = 60.0
 """A scrape comes every 15 s; a busy machine is late."""
 
@@ -98,6 +100,16 @@ def test_prometheus_knows_the_rules_and_whom_to_tell(home: Settings) -> None:
     assert "backup" in {group["name"] for group in groups}
     (manager,) = eventually(lambda: ask(home, "/api/v1/alertmanagers")["activeAlertmanagers"])
     assert f":{ports_of(home).alertmanager}/" in manager["url"]
+
+
+@pytest.mark.parametrize("page", CONSOLES, ids=lambda page: page.stem)
+def test_a_page_of_the_dashboards_is_shown_without_grafana(home: Settings, page: Path) -> None:
+    url = f"http://127.0.0.1:{ports_of(home).prometheus}/consoles/{page.name}"
+    answer = httpx.get(url, trust_env=False)
+    assert answer.status_code == 200, answer.text
+    assert answer.text.rstrip().endswith("</html>")
+    assert "{{" not in answer.text
+    assert page.stem == "index" or "<table>" in answer.text
 
 
 def test_a_second_up_starts_nothing_again(home: Settings) -> None:

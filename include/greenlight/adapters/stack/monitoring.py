@@ -98,6 +98,7 @@ class Monitoring:
                 f"--storage.tsdb.path={self.folder / 'prometheus'}",
                 f"--storage.tsdb.retention.time={RETENTION}",
                 f"--web.listen-address={LOOPBACK}:{self.ports.prometheus}",
+                f"--web.console.templates={self._shipped / 'consoles'}",
                 digest=_sha256(self._prometheus.encode(), *map(Path.read_bytes, self._rules)),
             ),
         ]
@@ -116,7 +117,11 @@ class Monitoring:
 
     @property
     def _rules(self) -> list[Path]:
-        return sorted((self.settings.project / "monitoring/prometheus/rules").glob("*.yml"))
+        return sorted((self._shipped / "rules").glob("*.yml"))
+
+    @property
+    def _shipped(self) -> Path:
+        return self.settings.project / "monitoring/prometheus"
 
     @property
     def _prometheus(self) -> str:
