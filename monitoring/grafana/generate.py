@@ -160,7 +160,7 @@ def _console_panel(panel: Panel, board: Board) -> str:
         expr = everything(query.expr, board)
         graphs.append(f"g{number}.expr={quote(expr)}&g{number}.tab=0&g{number}.range_input=6h")
         rows.append(
-            f"{{{{ range query {_quoted(expr)} }}}}<tr><td>{_labels()}</td>"
+            f"{{{{ range query {_quoted(expr)} }}}}<tr><td>{_labels(expr)}</td>"
             f"<td class=value>{_value(panel)}</td></tr>"
             f"{{{{ else }}}}<tr><td colspan=2 class=none>no data</td></tr>{{{{ end }}}}"
         )
@@ -171,10 +171,13 @@ def _console_panel(panel: Panel, board: Board) -> str:
     )
 
 
-def _labels() -> str:
+def _labels(expr: str) -> str:
+    """Return a series' labels, less those that say only where it was scraped."""
+    hidden = [name for name in ("__name__", "job", "instance") if f"by ({name})" not in expr]
+    unless = " ".join(f'(ne $name "{name}")' for name in hidden)
     return (
-        '{{ range $name, $value := .Labels }}{{ if and (ne $name "__name__") (ne $name "job") '
-        '(ne $name "instance") }}<span>{{ $value }}</span> {{ end }}{{ end }}'
+        f"{{{{ range $name, $value := .Labels }}}}{{{{ if and {unless} }}}}"
+        "<span>{{ $value }}</span> {{ end }}{{ end }}"
     )
 
 

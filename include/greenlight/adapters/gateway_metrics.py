@@ -107,14 +107,18 @@ class GatewayMetrics:
             Name.GATEWAY_UPSTREAM, "Connections to a fleet, and retries, by kind.",
             (Label.MODEL, Label.KIND),
         )  # fmt: skip
-
-        self._certificate = Gauge(
-            Name.GATEWAY_CERTIFICATE, "When the first certificate of the edge expires.",
-            registry=self.registry, multiprocess_mode="livemax",
-        )  # fmt: skip
+        self._certificate: Gauge | None = None
 
     def certificate(self, expires_s: float) -> None:
-        """Note when the edge's certificate expires, seconds since 1970."""
+        """Note when the edge's certificate expires, seconds since 1970.
+
+        Without an edge there is no such number: a gauge that was made would say 0, long ago.
+        """
+        if self._certificate is None:
+            self._certificate = Gauge(
+                Name.GATEWAY_CERTIFICATE, "When the first certificate of the edge expires.",
+                registry=self.registry, multiprocess_mode="livemax",
+            )  # fmt: skip
         self._certificate.set(expires_s)
 
     def began(self) -> None:

@@ -59,6 +59,15 @@ def test_the_caches_numbers_are_added_once_however_often_they_are_told(
     assert value(metrics, EVENTS, level="store", outcome="stale") == 0
 
 
+def test_without_an_edge_there_is_no_certificate_instead_of_one_that_ended_long_ago(
+    metrics: GatewayMetrics,
+) -> None:
+    name = "greenlight_gateway_certificate_expiry_timestamp_seconds"
+    assert value(metrics, name) is None
+    metrics.certificate(1.8e9)
+    assert value(metrics, name) == 1.8e9
+
+
 def test_a_tenant_without_a_series_of_its_own_is_one_of_the_others(
     metrics: GatewayMetrics,
 ) -> None:
