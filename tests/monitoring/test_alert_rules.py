@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ promtool = pytest.mark.skipif(
 )
 
 
+@cache
 def read(path):
     return yaml.safe_load(path.read_text())
 
