@@ -14,8 +14,10 @@ import sqlalchemy as sa
 from greenlight.adapters.stack.embedded import GRACE_S
 from greenlight.adapters.stack.services import ServiceName, State
 from greenlight.core.errors import RefusedError
+from greenlight.core.findings import Answer
 from greenlight.core.settings import PROJECT, Settings
 from greenlight.entrypoints import stack
+from greenlight.entrypoints.doctor import open_doctor
 
 pytestmark = pytest.mark.timeout(500)
 
@@ -30,6 +32,7 @@ class Steps(list):
         return {step for step, what, _ in self if word in what}
 
 
+WARNING = Answer.WARNING
 SLEEPER = """
 from airflow.sdk import dag, task
 
@@ -107,6 +110,20 @@ def of_ours(settings, read=lambda process: process):
 
 def test_every_service_is_healthy(world):
     assert {line.state for line in stack.status(world[0])} == {State.RUNNING}
+
+
+def test_the_doctor_finds_a_new_stack_fit_and_says_what_it_can_not_have_yet(world):
+    doctor = open_doctor(world[0])
+    fit = ("machine", "secrets", "configuration", "stack", "certificates")
+    found = list(doctor.run(fit))
+    assert {one.part for one in found} == set(fit)
+    assert {one.answer for one in found} == {Answer.OK}, found
+    wait_for(lambda: {one.answer for one in doctor.run(["monitoring"])} <= {Answer.OK, WARNING})
+    told = list(doctor.run(["monitoring"]))[-1]
+    assert (told.answer, told.evidence) == (WARNING, "alerts go to: nobody")
+    backup = list(doctor.run(["backup"]))
+    assert {one.answer for one in backup} == {Answer.FAILED}
+    assert backup[-1].evidence == "last passed drill: never"
 
 
 def test_a_wrong_password_does_not_log_in(world):

@@ -12,10 +12,12 @@ import httpx
 import psutil
 import pytest
 
+from greenlight.adapters.monitoring_api import receivers, silent_targets
 from greenlight.adapters.stack.embedded import EmbeddedStack
 from greenlight.adapters.stack.monitoring import PROGRAMS
 from greenlight.adapters.stack.ports import read_ports
 from greenlight.adapters.stack.services import ServiceName, State
+from greenlight.core.errors import UnavailableError
 from greenlight.core.settings import PROJECT, Ports, Settings
 
 pytestmark = [
@@ -100,6 +102,18 @@ def test_prometheus_knows_the_rules_and_whom_to_tell(home: Settings) -> None:
     assert "backup" in {group["name"] for group in groups}
     (manager,) = eventually(lambda: ask(home, "/api/v1/alertmanagers")["activeAlertmanagers"])
     assert f":{ports_of(home).alertmanager}/" in manager["url"]
+
+
+def test_a_target_that_does_not_answer_is_named_and_an_idle_engine_is_not(home: Settings) -> None:
+    url = f"http://127.0.0.1:{ports_of(home).prometheus}"
+    found = eventually(lambda: silent_targets(url))
+    assert {name.split(" at ")[0] for name in found} == {"gateway", "greenlight"}  # not started
+
+
+def test_who_is_told_is_read_from_alertmanager(home: Settings) -> None:
+    assert receivers(f"http://127.0.0.1:{ports_of(home).alertmanager}") == []
+    with pytest.raises(UnavailableError, match="does not answer"):
+        receivers("http://127.0.0.1:9")
 
 
 @pytest.mark.parametrize("page", CONSOLES, ids=lambda page: page.stem)

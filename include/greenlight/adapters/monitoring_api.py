@@ -1,0 +1,58 @@
+"""What Prometheus and Alertmanager say about themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import yaml
+
+from greenlight.core.errors import UnavailableError
+
+TIMEOUT_S = 10.0
+EXPECTED_DOWN = frozenset({"engine", "router"})
+"""An idle colour, and a fleet that was never deployed; alerts know what should be up."""
+INTEGRATIONS = "_configs"
+
+
+def silent_targets(url: str) -> list[str]:
+    """Return the servers that Prometheus asks in vain, engines and routers left out.
+
+    Raises:
+        UnavailableError: Prometheus doesn't answer.
+    """
+    targets = _ask(f"{url}/api/v1/targets")["data"]["activeTargets"]
+    return sorted(
+        f"{one['labels']['job']} at {one['labels']['instance']}"
+        for one in targets
+        if one["health"] != "up" and one["labels"]["job"] not in EXPECTED_DOWN
+    )
+
+
+def receivers(url: str) -> list[str]:
+    """Return the names of the receivers that reach somebody, as routes use them.
+
+    Raises:
+        UnavailableError: Alertmanager doesn't answer.
+    """
+    config = yaml.safe_load(_ask(f"{url}/api/v2/status")["config"]["original"])
+    used = set(_names(config.get("route") or {}))
+    return sorted(
+        one["name"]
+        for one in config.get("receivers") or ()
+        if one["name"] in used and any(key.endswith(INTEGRATIONS) for key in one)
+    )
+
+
+def _names(route: dict[str, Any]) -> list[str]:
+    below = [name for inner in route.get("routes") or () for name in _names(inner)]
+    return [route["receiver"], *below] if "receiver" in route else below
+
+
+def _ask(url: str) -> Any:
+    try:
+        answer = httpx.get(url, timeout=TIMEOUT_S, trust_env=False)
+        answer.raise_for_status()
+        return answer.json()
+    except (httpx.HTTPError, ValueError) as error:
+        raise UnavailableError(f"{url} does not answer as it should: {error}") from error

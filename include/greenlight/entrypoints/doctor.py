@@ -1,0 +1,274 @@
+"""`greenlight doctor`: is this set-up fit, line by line, with the evidence.
+
+A check reads and changes nothing. One that can't be made is `unknown`, never ok.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from greenlight.core.clock import Clock, SystemClock
+from greenlight.core.errors import ConfigError, InputError
+from greenlight.core.findings import Answer, Check, Finding, answer_if, look
+from greenlight.core.settings import Settings, load_settings, read_config
+from greenlight.deploy.fleet import FleetFile
+
+if TYPE_CHECKING:
+    from greenlight.adapters.stack.services import StackAddresses
+
+DISK_SHARE, DISK_GB = 0.1, 10
+CERTIFICATE_DAYS = 14
+PROGRAMS = (
+    "haproxy", "redis-server", "pgbackrest", "restic", "prometheus", "prometheus-alertmanager",
+    "prometheus-node-exporter",
+)  # fmt: skip
+WHERE = "/usr/bin:/usr/sbin:/usr/local/bin:/bin"
+GB = 10**9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doctor:
+    """The checks of one home."""
+
+    settings: Settings
+    clock: Clock
+
+    @property
+    def checks(self) -> dict[str, Check]:
+        """Every check by the name of its part, in the order in which they build on each other."""
+        return {
+            "machine": self.machine,
+            "secrets": self.secrets,
+            "configuration": self.configuration,
+            "stack": self.stack,
+            "registry": self.registry,
+            "fleets": self.fleets,
+            "certificates": self.certificates,
+            "backup": self.backup,
+            "monitoring": self.monitoring,
+        }
+
+    def run(self, only: Sequence[str] = ()) -> Iterator[Finding]:
+        """Yield the findings of these parts; of all, when none is named.
+
+        Raises:
+            InputError: there is no such part.
+        """
+        checks = self.checks
+        if unknown := [name for name in only if name not in checks]:
+            raise InputError(f"there is no part {unknown[0]!r}; there are {', '.join(checks)}")
+        for name, check in checks.items():
+            if not only or name in only:
+                yield from look(name, check)
+
+    def machine(self) -> Iterator[Finding]:
+        """Look at Python, programs, disk and memory."""
+        version = platform.python_version()
+        yield answer_if(
+            "machine", sys.version_info[:2] == (3, 11), f"Python {version}",
+            fix="run scripts/setup: it brings 3.11",
+        )  # fmt: skip
+        missing = [name for name in PROGRAMS if shutil.which(name, path=WHERE) is None]
+        yield answer_if(
+            "machine", not missing,
+            f"missing: {', '.join(missing)}" if missing else f"{len(PROGRAMS)} programs found",
+            fix="scripts/setup system installs them", otherwise=Answer.WARNING,
+        )  # fmt: skip
+        home = self.settings.home
+        disk = shutil.disk_usage(home if home.exists() else home.parent)
+        yield answer_if(
+            "machine", disk.free > DISK_GB * GB and disk.free > DISK_SHARE * disk.total,
+            f"{disk.free / GB:.0f} GB free of {disk.total / GB:.0f}",
+            fix=f"keep {DISK_GB} GB and {DISK_SHARE:.0%}: docs/runbooks/platform.md#diskfull",
+        )  # fmt: skip
+
+    def secrets(self) -> Iterator[Finding]:
+        """Look whether secrets are there, strong and the owner's only."""
+        from greenlight.adapters.stack.secrets import MAKERS, load_secrets
+
+        try:
+            load_secrets(self.settings.secrets)
+        except ConfigError as error:
+            yield Finding(
+                part="secrets", answer=Answer.FAILED, evidence=str(error),
+                fix="`make up` makes what is missing; keep copies of the backup's elsewhere",
+            )  # fmt: skip
+        else:
+            yield Finding(
+                part="secrets", answer=Answer.OK,
+                evidence=f"{len(MAKERS)} secrets, each readable by its owner only",
+            )  # fmt: skip
+
+    def configuration(self) -> Iterator[Finding]:
+        """Read every configuration file as its users do."""
+        from greenlight.backup.backup_file import load_backup_file
+        from greenlight.entrypoints.gateway.server import read_file
+
+        readers: dict[str, Callable[[], object]] = {
+            "backup": lambda: load_backup_file(self.settings.config_file("backup")),
+            "fleet": lambda: read_config(self.settings.config_file("fleet"), FleetFile),
+            "gateway": lambda: read_file(self.settings),
+        }
+        for name, read in readers.items():
+            path = self.settings.config_file(name)
+            try:
+                read()
+            except ConfigError as error:
+                yield Finding(
+                    part="configuration", answer=Answer.FAILED, evidence=str(error),
+                    fix=f"correct {path}",
+                )  # fmt: skip
+            else:
+                whose = "yours" if path.is_relative_to(self.settings.home) else "the example"
+                yield Finding(
+                    part="configuration", answer=Answer.OK, evidence=f"{name}.yaml: {whose}"
+                )
+
+    def stack(self) -> Iterator[Finding]:
+        """Ask every service of the embedded stack how it is."""
+        from greenlight.adapters.stack.services import State
+        from greenlight.entrypoints import stack
+
+        services = stack.status(self.settings)
+        stopped = [one for one in services if one.state is State.STOPPED]
+        for service in services:
+            if service not in stopped:
+                yield answer_if(
+                    "stack",
+                    service.state is State.RUNNING,
+                    f"{service.name}: {service.reason or service.state}",
+                    fix=f"`greenlight stack up`; its log is {service.log}",
+                )
+        if stopped:
+            yield Finding(
+                part="stack",
+                answer=Answer.FAILED,
+                evidence=f"not running: {', '.join(one.name for one in stopped)}",
+                fix="`greenlight stack up`",
+            )
+
+    def registry(self) -> Iterator[Finding]:
+        """Ask MLflow whether the champion may be live."""
+        from greenlight.entrypoints.models import list_models
+        from greenlight.registry.tags import Alias
+
+        versions = list_models(self.settings)
+        champions = [one for one in versions if Alias.CHAMPION in one.get("aliases", ())]
+        yield answer_if(
+            "registry", bool(versions), f"{len(versions)} registered versions",
+            fix="`greenlight models import`", otherwise=Answer.WARNING,
+        )  # fmt: skip
+        for one in champions:
+            yield Finding(
+                part="registry", answer=Answer.OK,
+                evidence=f"{one['model']} {one['version']} is the champion",
+            )  # fmt: skip
+
+    def fleets(self) -> Iterator[Finding]:
+        """Ask the hosts of every fleet that something was deployed to, and compare with it."""
+        from greenlight.entrypoints import fleet_reconcile
+        from greenlight.entrypoints.rollout_tools import open_tools
+
+        names = fleet_reconcile.fleets(self.settings)
+        yield answer_if(
+            "fleets", bool(names), f"deployed to: {', '.join(names) or 'none'}",
+            fix="`greenlight deploy run`", otherwise=Answer.WARNING,
+        )  # fmt: skip
+        for name in names:
+            problems = fleet_reconcile.find_drift(open_tools(self.settings, name))
+            yield answer_if(
+                "fleets", not problems,
+                f"{name}: {'; '.join(problems) or 'serves what was deployed'}",
+                fix="docs/runbooks/deploy.md",
+            )  # fmt: skip
+
+    def certificates(self) -> Iterator[Finding]:
+        """Look when certificates end."""
+        from greenlight.adapters.nginx.process import certificate_expiry
+        from greenlight.adapters.stack.certificates import certificates_in
+        from greenlight.entrypoints.gateway.server import read_file
+
+        edge = read_file(self.settings).edge
+        paths: dict[str, Path] = {"edge": edge.certificate} if edge else {}
+        stores = certificates_in(self.settings.home / "stores")
+        if stores.server.exists():
+            paths["embedded stores"] = stores.server
+        if not paths:
+            yield Finding(
+                part="certificates", answer=Answer.WARNING, evidence="there is none",
+                fix="set `edge` in gateway.yaml before anybody else asks",
+            )  # fmt: skip
+        for name, path in paths.items():
+            left = certificate_expiry(path) - self.clock.now()
+            yield answer_if(
+                "certificates", left > timedelta(days=CERTIFICATE_DAYS),
+                f"{name}: ends in {left.days} days", fix=f"renew {path}",
+            )  # fmt: skip
+
+    def backup(self) -> Iterator[Finding]:
+        """Look at the age of the newest verified set and of the last drill that passed."""
+        from greenlight.backup.history import RESTORE
+        from greenlight.backup.inventory import read_inventory
+        from greenlight.backup.ladder import Outcome
+        from greenlight.entrypoints.backup_metrics import LOOK_BACK
+        from greenlight.entrypoints.backup_tools import open_tools
+
+        tools = open_tools(self.settings)
+        now, targets = self.clock.now(), tools.config.targets
+        for region in tools.stores:
+            found = read_inventory(tools.store(region), tools.database_backups, tools.files)
+            points = [one.point_at for one in found.verified]
+            age = now - max(points) if points else None
+            yield answer_if(
+                "backup", age is not None and age < timedelta(hours=targets.verified_age_h),
+                f"region {region}: newest verified set "
+                f"{'is ' + _hours(age) + ' old' if age is not None else 'missing'}",
+                fix="`greenlight backup run`; docs/runbooks/backup.md",
+            )  # fmt: skip
+        drills = tools.history.drills(limit=LOOK_BACK, kind=RESTORE)
+        passed = [one.drill.began_at for one in drills if one.outcome is Outcome.PASS]
+        age = now - max(passed) if passed else None
+        yield answer_if(
+            "backup", age is not None and age < timedelta(hours=targets.drill_age_h),
+            f"last passed drill: {_hours(age) + ' ago' if age is not None else 'never'}",
+            fix="run `restore_drill` in Airflow; docs/runbooks/backup.md#restoredrillmissing",
+        )  # fmt: skip
+
+    def monitoring(self) -> Iterator[Finding]:
+        """Ask Prometheus whether it hears everybody, and Alertmanager whom it tells."""
+        from greenlight.adapters.monitoring_api import receivers, silent_targets
+        from greenlight.entrypoints import stack
+
+        addresses: StackAddresses | None = None
+        if self.settings.prometheus_url is None or self.settings.alertmanager_url is None:
+            addresses = stack.addresses(self.settings)
+        prometheus = self.settings.prometheus_url or addresses.prometheus_url  # type: ignore[union-attr]
+        alertmanager = self.settings.alertmanager_url or addresses.alertmanager_url  # type: ignore[union-attr]
+        silent = silent_targets(prometheus)
+        yield answer_if(
+            "monitoring", not silent,
+            f"silent: {', '.join(silent)}" if silent else "every server answers Prometheus",
+            fix="docs/runbooks/platform.md#targetdown",
+        )  # fmt: skip
+        told = receivers(alertmanager)
+        yield answer_if(
+            "monitoring", bool(told), f"alerts go to: {', '.join(told) or 'nobody'}",
+            fix=f"name a receiver in {self.settings.home / 'config/alertmanager.yaml'}",
+            otherwise=Answer.WARNING,
+        )  # fmt: skip
+
+
+def open_doctor(settings: Settings | None = None, *, clock: Clock | None = None) -> Doctor:
+    """Return the checks of the configured home."""
+    return Doctor(settings=settings or load_settings(), clock=clock or SystemClock())
+
+
+def _hours(age: timedelta) -> str:
+    return f"{age / timedelta(hours=1):.1f} h"
