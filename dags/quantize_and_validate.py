@@ -38,7 +38,7 @@ from greenlight_policy import DEFAULT_ARGS
 
 CANDIDATE = Asset("greenlight://registry/candidate")
 DECISION = Asset("greenlight://registry/decision")
-GPU = {"pool": "gpu", "execution_timeout": timedelta(hours=8)}
+GPU = {"pool": "gpu", "queue": "gpu", "execution_timeout": timedelta(hours=8)}
 
 PARAMS = {
     "model": Param(

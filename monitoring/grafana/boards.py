@@ -592,6 +592,136 @@ SECURITY = Board(
     ),
 )
 
+COSTS = Board(
+    uid="cost-analysis",
+    title="Cost Analysis",
+    about="What the newest hour cost and for whom, how budgets stand, what could be saved.",
+    variables=(Variable(name="model", metric="greenlight_cost_model_per_hour"),),
+    rows=(
+        Row(
+            title="Now",
+            panels=(
+                Panel(
+                    title="Cost an hour",
+                    about="The newest hour's bill.",
+                    unit=Unit.MONEY_HOUR,
+                    kind=Kind.NUMBER,
+                    width=6,
+                    queries=(Query(expr="sum(greenlight_cost_per_hour)"),),
+                ),
+                Panel(
+                    title="Idle",
+                    about="The part of that bill in which nothing was served.",
+                    unit=Unit.PERCENT,
+                    kind=Kind.NUMBER,
+                    width=6,
+                    steps=good_below(0.3, 0.6),
+                    queries=(
+                        Query(
+                            expr='sum(greenlight_cost_per_hour{part="idle"}) / sum(greenlight_cost_per_hour)'
+                        ),
+                    ),
+                ),
+                Panel(
+                    title="Advised saving",
+                    about="A month, by open and accepted advice, each host once.",
+                    unit=Unit.MONEY_HOUR,
+                    kind=Kind.NUMBER,
+                    width=6,
+                    queries=(Query(expr="max(greenlight_cost_advised_saving_per_month)"),),
+                ),
+                Panel(
+                    title="Newest hour with a bill",
+                    about="When it began; older than five hours rings.",
+                    unit=Unit.AGO,
+                    kind=Kind.NUMBER,
+                    width=6,
+                    runbook="docs/runbooks/cost.md#costsbehind",
+                    queries=(
+                        Query(expr="max(greenlight_cost_newest_hour_timestamp_seconds) * 1000"),
+                    ),
+                ),
+            ),
+        ),
+        Row(
+            title="Where it goes",
+            panels=(
+                Panel(
+                    title="Parts of the bill",
+                    about="Serving, kept warm, idle, unmeasured, overhead: they add up to it.",
+                    unit=Unit.MONEY_HOUR,
+                    kind=Kind.STACKED,
+                    queries=(Query(expr="greenlight_cost_per_hour", legend="{{part}}"),),
+                ),
+                Panel(
+                    title="Models",
+                    about="The workload of each, an hour.",
+                    unit=Unit.MONEY_HOUR,
+                    kind=Kind.STACKED,
+                    queries=(
+                        Query(
+                            expr='greenlight_cost_model_per_hour{model=~"$model"}',
+                            legend="{{model}}",
+                        ),
+                    ),
+                ),
+                Panel(
+                    title="A million tokens",
+                    about="Over the last day, on reservation.",
+                    unit=Unit.MONEY_HOUR,
+                    queries=(
+                        Query(
+                            expr='greenlight_cost_per_million_tokens{model=~"$model"}',
+                            legend="{{model}} {{version}} {{direction}}",
+                            rare=True,
+                        ),
+                    ),
+                ),
+            ),
+        ),
+        Row(
+            title="Budgets",
+            panels=(
+                Panel(
+                    title="Spent",
+                    about="Share of the period's amount, at least.",
+                    unit=Unit.PERCENT,
+                    steps=good_below(0.8, 1),
+                    runbook="docs/runbooks/cost.md#budgets-and-days-that-stand-out",
+                    queries=(
+                        Query(
+                            expr="greenlight_budget_spent / greenlight_budget_amount",
+                            legend="{{budget}}",
+                        ),
+                    ),
+                ),
+                Panel(
+                    title="Expected",
+                    about="Share of the amount that will be spent by the period's end.",
+                    unit=Unit.PERCENT,
+                    steps=good_below(0.95, 1),
+                    runbook="docs/runbooks/cost.md#budgets-and-days-that-stand-out",
+                    queries=(
+                        Query(
+                            expr="greenlight_budget_expected / greenlight_budget_amount",
+                            legend="{{budget}}",
+                            rare=True,
+                        ),
+                    ),
+                ),
+                Panel(
+                    title="Not known",
+                    about="Hours of the last three days that are kept aside.",
+                    unit=Unit.COUNT,
+                    steps=good_below(1, 6),
+                    runbook="docs/runbooks/cost.md#costhoursaside",
+                    queries=(Query(expr="max(greenlight_cost_hours_aside)", legend="aside"),),
+                ),
+            ),
+        ),
+    ),
+)
+
 DEPLOYMENTS = Board(
     uid="deployments",
     title="Deployments",
@@ -868,4 +998,4 @@ RECOVERY = Board(
     ),
 )
 
-BOARDS = (OVERVIEW, APPLICATION, MODELS, SECURITY, DEPLOYMENTS, RECOVERY)
+BOARDS = (OVERVIEW, APPLICATION, MODELS, COSTS, SECURITY, DEPLOYMENTS, RECOVERY)

@@ -8,12 +8,10 @@ which stay true, and `region_up` says that nobody could look.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
-
+from greenlight.adapters.text_metrics import Sample, write_samples
 from greenlight.backup.backup_file import Targets
 from greenlight.backup.history import BackupRun
 from greenlight.backup.inventory import Inventory
@@ -44,15 +42,6 @@ HELP = {
     MetricName.DRILL_RPO: "How far behind the region was when the last drill began.",
     MetricName.DRILL_RUNG_RESULT: "The last drill: 1 pass, 0 fail, -1 not proven.",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """One value with its labels. `value` is none when it could not be measured."""
-
-    name: MetricName
-    value: float | None
-    labels: Mapping[LabelName, str] = field(default_factory=dict)
 
 
 def write_watch(
@@ -173,16 +162,4 @@ def _at(instants: Iterable[datetime]) -> float | None:
 
 
 def _write(folder: Path, name: str, samples: Iterable[Sample]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    registry = CollectorRegistry()
-    gauges: dict[MetricName, Gauge] = {}
-    for sample in samples:
-        if sample.value is None:
-            continue
-        labels = dict(sample.labels)
-        if sample.name not in gauges:
-            names = list(labels)
-            gauges[sample.name] = Gauge(sample.name, HELP[sample.name], names, registry=registry)
-        gauge = gauges[sample.name]
-        (gauge.labels(**labels) if labels else gauge).set(sample.value)
-    write_to_textfile(str(folder / name), registry)
+    write_samples(folder / name, samples, about=HELP)

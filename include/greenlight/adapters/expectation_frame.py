@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from pydantic import ValidationError
 
+from greenlight.adapters.expectation_run import ROW
 from greenlight.adapters.expectation_suites import CHOICE_COLUMNS, FIELDS, OPTIONAL
 from greenlight.core.digest import digest_bytes, short
 from greenlight.core.errors import InputError
@@ -17,9 +18,6 @@ from greenlight.quantize.answers import reference_rows
 from greenlight.quantize.datasets import Check, InstructRow
 from greenlight.quantize.inspection import inspect
 from greenlight.quantize.jobs import Dataset, DatasetKind
-
-ROW = "row"
-"""The row's id, or its line where it has none: what complaints name."""
 
 
 def frame_of(dataset: Dataset, *, lengths: list[int] | None) -> pd.DataFrame:

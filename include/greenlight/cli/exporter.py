@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from greenlight.cli.console import console
@@ -11,9 +13,15 @@ app = typer.Typer(help="Greenlight's own tables as metrics.", no_args_is_help=Tr
 
 
 @app.command()
-def run() -> None:
+def run(
+    address: Annotated[
+        str, typer.Option(help="Loopback, or a network of your own.")
+    ] = exporter.HOST,
+) -> None:
     """Serve /metrics until it is told to stop (SIGTERM, Ctrl-C)."""
-    exporter.serve(on_start=lambda url: console.print(f"Serving {url}", highlight=False))
+    exporter.serve(
+        address=address, on_start=lambda url: console.print(f"Serving {url}", highlight=False)
+    )
 
 
 @app.callback()

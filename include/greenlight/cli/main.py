@@ -14,10 +14,12 @@ from greenlight.core.logs import configure_logging
 
 NOUNS = (
     "stack", "models", "data", "quantize", "evidence", "approvals", "deploy", "backup", "restore",
-    "gateway", "keys", "audit", "exporter",
+    "gateway", "keys", "audit", "exporter", "cost",
+    "secrets", "production",
 )  # fmt: skip
 COMMANDS = {
     "demo": "demo",
+    "doctor": "doctor",
     "simulate-engine": "simulate_engine",
     "evaluate": "evaluate",
     "gate": "evaluate",

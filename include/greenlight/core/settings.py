@@ -4,6 +4,9 @@ Values come from the environment (`GREENLIGHT_…`), over a YAML file, over the 
 `GREENLIGHT_CONFIG`, else `config.yaml` in `GREENLIGHT_HOME`, and may be absent. An unknown key is
 refused, in the file and in the environment. `include/config/greenlight.example.yaml` documents
 every key. This is the only module that reads the environment.
+
+An address that holds a password may be in a file of its own, which `GREENLIGHT_…_FILE` names: an
+environment is shown by `docker inspect`, and passed on to every child.
 """
 
 from __future__ import annotations
@@ -25,6 +28,16 @@ CONFIG_VARIABLE = "GREENLIGHT_CONFIG"
 Config = TypeVar("Config", bound=Value)
 SETUP_VARIABLES = frozenset({"GREENLIGHT_TORCH_BACKEND"})
 """Variables of `scripts/setup`, which may stay set in a shell."""
+COMPOSE_VARIABLES = frozenset(
+    f"{PREFIX}{name}"
+    for name in (
+        "SECRETS", "CONFIG_FILES", "UID", "GID", "AIRFLOW_PORT", "EDGE_PORT", "WORKER_QUEUES",
+        "DATA_INTERNAL", "VERSION",
+    )
+)  # fmt: skip
+"""Variables of docker-compose.yaml, which may stay set too."""
+IN_FILES = frozenset({f"{PREFIX}DATABASE_URL", f"{PREFIX}SUPERUSER_URL"})
+"""Variables that hold a password: each may be in a file, which the same name with `_FILE` names."""
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 """0 asks the kernel for a free port."""
@@ -56,6 +69,8 @@ class Settings(Value):
     ports: Ports = Ports()
     database_url: str | None = None
     """Greenlight's database; none: the embedded stack's."""
+    superuser_url: str | None = None
+    """The same server as its superuser, for backups; none: the embedded stack's."""
     mlflow_url: str | None = None
     """The tracking server; none: the embedded stack's."""
     airflow_url: str | None = None
@@ -78,14 +93,15 @@ class Settings(Value):
     """An approval lapses when its evidence is older than this."""
     hub_enabled: bool = False
     """Allow `hf://` model sources, which are downloaded from the Hugging Face Hub."""
-
+    secrets_folder: Path | None = None
+    """Where secrets are, one file each; none: `secrets` in the home."""
     aws_secrets: str | None = None
     """The gateway's secrets are in AWS Secrets Manager under this prefix; none: in files."""
 
-    @field_validator("ml_python", "autogptq_python", "serve_python")
+    @field_validator("ml_python", "autogptq_python", "serve_python", "secrets_folder")
     @classmethod
-    def _absolute(cls, path: Path) -> Path:
-        return PROJECT / path.expanduser()
+    def _absolute(cls, path: Path | None) -> Path | None:
+        return PROJECT / path.expanduser() if path else None
 
     @property
     def config_folder(self) -> Path:
@@ -115,7 +131,7 @@ class Settings(Value):
     @property
     def secrets(self) -> Path:
         """Generated secrets, mode 600 in a folder of mode 700."""
-        return self.home / "secrets"
+        return self.secrets_folder or self.home / "secrets"
 
     @property
     def metrics(self) -> Path:
@@ -210,9 +226,9 @@ def _from_environment(env: Mapping[str, str]) -> JsonDict:
 
     An empty variable counts as not set, as in a shell's `${NAME:-default}`.
     """
-    skipped = {f"{PREFIX}HOME", CONFIG_VARIABLE} | SETUP_VARIABLES
+    skipped = {f"{PREFIX}HOME", CONFIG_VARIABLE} | SETUP_VARIABLES | COMPOSE_VARIABLES
     values: JsonDict = {}
-    for name, text in sorted(env.items()):
+    for name, text in sorted(_with_files(env).items()):
         if not name.startswith(PREFIX) or name in skipped or not text.strip():
             continue
         value = _parse(name, text)
@@ -220,6 +236,26 @@ def _from_environment(env: Mapping[str, str]) -> JsonDict:
             value = {key: value}
         values = merge(values, value)
     return values
+
+
+def _with_files(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment with what the files hold in place of their names."""
+    found = dict(env)
+    for name in IN_FILES:
+        path = found.pop(f"{name}_FILE", "").strip()
+        if not path:
+            continue
+        if found.get(name, "").strip():
+            raise ConfigError(f"both {name} and {name}_FILE are set; keep one of them")
+        try:
+            found[name] = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{name}_FILE names {path}, which can't be read: {error}") from error
+        if not found[name]:
+            raise ConfigError(
+                f"{name}_FILE names {path}, which is empty; `greenlight secrets init` writes it"
+            )
+    return found
 
 
 def _parse(name: str, text: str) -> Any:

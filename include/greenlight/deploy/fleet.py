@@ -98,8 +98,9 @@ class Host(Value):
 class RouterSettings(Value):
     """Where clients ask, and how backends are watched.
 
-    `metrics_port`: of HAProxy's Prometheus exporter, on loopback. `retries`: how often a request
-    whose backend died before it answered is sent to another.
+    `metrics_port`: of HAProxy's Prometheus exporter, at `metrics_address`, which is also where
+    Prometheus asks. `retries`: how often a request whose backend died before it answered is sent to
+    another.
     """
 
     address: str = "127.0.0.1"
@@ -110,8 +111,9 @@ class RouterSettings(Value):
     retries: Annotated[int, Field(ge=0)] = 3
     max_connections: Annotated[int, Field(ge=16)] = 4096
     buffer_bytes: Annotated[int, Field(ge=16384)] = 131072
-    metrics_port: TcpPort | None = None
     """A request longer than this cannot be sent again to another backend."""
+    metrics_address: str = "127.0.0.1"
+    metrics_port: TcpPort | None = None
 
 
 class Fleet(Value):

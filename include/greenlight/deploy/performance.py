@@ -2,8 +2,9 @@
 
 Two loads, both through the router, as clients ask. Closed loop: so many requests in flight at once,
 each answer of the same length, so that speeds compare. Open loop: requests at a fixed rate whatever
-became of those before, for the share that keeps the objective (goodput). Requests of one level
-share batches, so their bounds are somewhat narrower than the truth.
+became of those before, for the share that keeps the objective (goodput). The share of each level's
+requests that kept it is told too: the speed of a level counts as a capacity only where they did.
+Requests of one level share batches, so their bounds are somewhat narrower than the truth.
 """
 
 from __future__ import annotations
@@ -179,6 +180,9 @@ def numbers_of(
     found: list[Number] = []
     for concurrency, samples in levels.items():
         found += _level(SampleSet(samples).columns(), concurrency, settings.each_confidence)
+        kept = [sample for sample in samples if _keeps(sample, settings)]
+        name = f"{GOODPUT}.{concurrency}"
+        found.append(_share(name, len(kept), len(samples), settings.each_confidence))
     everything = [*at_rate, *(sample for samples in levels.values() for sample in samples)]
     kept = [sample for sample in at_rate if _keeps(sample, settings)]
     lost = [sample for sample in everything if not sample.ok]

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 
 
-def serve(settings: Settings | None = None, *, on_start: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT.
+def serve(
+    settings: Settings | None = None, *, address: str = HOST, on_start: Callable[[str], None]
+) -> None:
+    """Serve until SIGTERM or SIGINT. `address`: loopback, or a network of your own.
 
     Raises:
         ConfigError: the port is taken, or a secret is missing.
@@ -36,13 +38,13 @@ def serve(settings: Settings | None = None, *, on_start: Callable[[str], None]) 
         signal.signal(number, lambda *_: told.set())
     wanted = settings.ports.exporter
     try:
-        port, stop = serve_tables(parts(settings), address=HOST, port=wanted)
+        port, stop = serve_tables(parts(settings), address=address, port=wanted)
     except OSError as error:
         raise ConfigError(
-            f"the exporter can't listen on {HOST}:{wanted}: {error.strerror}; choose another "
+            f"the exporter can't listen on {address}:{wanted}: {error.strerror}; choose another "
             f"ports.exporter, or stop what is there"
         ) from error
-    on_start(f"http://{HOST}:{port}/metrics")
+    on_start(f"http://{address}:{port}/metrics")
     told.wait()
     stop()
 

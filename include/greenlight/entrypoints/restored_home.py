@@ -35,6 +35,8 @@ class RestoredHome:
                 "home": home,
                 "ports": Ports(),
                 "database_url": None,
+                "superuser_url": None,
+                "secrets_folder": None,
                 "mlflow_url": None,
                 "airflow_url": None,
             }

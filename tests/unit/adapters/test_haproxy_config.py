@@ -79,6 +79,8 @@ def test_nothing_is_sent_again_once_an_answer_began_or_took_long():
 def test_no_metrics_are_served_unless_a_port_is_given():
     assert "frontend metrics" not in lines(ten_hosts())
     assert "bind 127.0.0.1:19998" in lines(ten_hosts(metrics_port=19998))
+    elsewhere = ten_hosts(metrics_port=19998, metrics_address="router")
+    assert "bind router:19998" in lines(elsewhere)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1 check", "a\nglobal", "a;b", ""])

@@ -28,7 +28,8 @@ def contents(found):
 
 def verify(found, address, at=NOW):
     ca, server = (x509.load_pem_x509_certificate(text) for text in contents(found))
-    subject = x509.IPAddress(ipaddress.ip_address(address))
+    is_address = address[0].isdigit()
+    subject = x509.IPAddress(ipaddress.ip_address(address)) if is_address else x509.DNSName(address)
     policy = PolicyBuilder().store(Store([ca])).time(at)
     policy.build_server_verifier(subject).verify(server, [])
 
@@ -37,6 +38,16 @@ def test_the_authority_vouches_for_loopback_and_for_nothing_else(found):
     verify(found, "127.0.0.1")
     with pytest.raises(VerificationError):
         verify(found, "127.0.0.2")
+
+
+def test_they_are_for_the_names_that_are_asked_for(tmp_path):
+    made = certificates_in(tmp_path)
+    assert ensure_certificates(made, now=NOW, hosts=("store-a", "127.0.0.1"))
+    assert not ensure_certificates(made, now=NOW, hosts=("another",))
+    for host in ("store-a", "127.0.0.1"):
+        verify(made, host)
+    with pytest.raises(VerificationError):
+        verify(made, "store-b")
 
 
 def test_they_hold_for_five_years_and_not_longer(found):

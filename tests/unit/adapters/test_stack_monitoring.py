@@ -44,6 +44,8 @@ def test_a_router_is_asked_when_it_has_a_port_for_that() -> None:
         "targets": ["127.0.0.1:7005"],
         "labels": {"kind": "router", "fleet": "lab", "model": "tiny"},
     }
+    elsewhere = targets_of([fleet(metrics_port=7005, metrics_address="router")])
+    assert elsewhere[-1]["targets"] == ["router:7005"]
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")

@@ -82,6 +82,44 @@ def test_the_variables_of_the_set_up_script_may_stay_set(tmp_path):
     assert load(tmp_path, GREENLIGHT_TORCH_BACKEND="cpu").hub_enabled is False
 
 
+def test_an_address_with_a_password_may_be_in_a_file(tmp_path):
+    path = tmp_path / "url"
+    path.write_text("postgresql+psycopg2://a:b@c/d\n")
+    found = load(
+        tmp_path, GREENLIGHT_DATABASE_URL_FILE=str(path), GREENLIGHT_SUPERUSER_URL_FILE=str(path)
+    )
+    assert found.database_url == found.superuser_url == "postgresql+psycopg2://a:b@c/d"
+
+
+def test_an_address_in_a_file_and_another_in_the_environment_are_refused(tmp_path):
+    path = tmp_path / "url"
+    path.write_text("postgresql+psycopg2://a:b@c/d\n")
+    both = {"GREENLIGHT_DATABASE_URL": "other", "GREENLIGHT_DATABASE_URL_FILE": str(path)}
+    with pytest.raises(ConfigError, match="both GREENLIGHT_DATABASE_URL and"):
+        load(tmp_path, **both)
+    assert load(tmp_path, **both | {"GREENLIGHT_DATABASE_URL": " "}).database_url.endswith("c/d")
+
+
+def test_a_file_that_is_missing_or_empty_is_named(tmp_path):
+    path = tmp_path / "url"
+    with pytest.raises(ConfigError, match=r"GREENLIGHT_DATABASE_URL_FILE names .*url.*can't be"):
+        load(tmp_path, GREENLIGHT_DATABASE_URL_FILE=str(path))
+    path.write_text("\n")
+    with pytest.raises(ConfigError, match="which is empty; `greenlight secrets init`"):
+        load(tmp_path, GREENLIGHT_DATABASE_URL_FILE=str(path))
+
+
+def test_other_settings_are_never_read_from_a_file(tmp_path):
+    with pytest.raises(ConfigError, match="unknown key 'mlflow_url_file'"):
+        load(tmp_path, GREENLIGHT_MLFLOW_URL_FILE="/etc/hostname")
+
+
+def test_secrets_are_in_the_home_or_where_they_are_mounted(tmp_path):
+    assert load(tmp_path).secrets == tmp_path / "home/secrets"
+    found = load(tmp_path, GREENLIGHT_SECRETS_FOLDER="/run/secrets")
+    assert found.secrets == Path("/run/secrets")
+
+
 def test_the_example_file_documents_every_setting_with_its_default():
     import yaml
 

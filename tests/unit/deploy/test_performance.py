@@ -76,6 +76,12 @@ def test_goodput_counts_who_keeps_the_whole_objective():
     assert found["goodput"].n == 5
 
 
+def test_each_level_tells_how_many_of_its_own_requests_kept_the_objective():
+    found = measured([answered(0)] * 57 + [answered(1, ttft=2.1)] * 2 + [failed(2)], [failed(3)])
+    assert found["goodput.4"].value == pytest.approx(57 / 60)
+    assert (found["goodput.4"].n, found["goodput"].value) == (60, 0.0)
+
+
 def test_limits_are_no_part_of_the_load():
     assert PerformanceSettings(slower=0.5, fewer=0.2).load_digest == (
         PerformanceSettings().load_digest

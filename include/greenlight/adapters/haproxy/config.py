@@ -37,17 +37,19 @@ def render(fleet: Fleet, desired: Desired) -> str:
     Raises:
         ConfigError: an address holds something that HAProxy would read as more than an address.
     """
-    for address in [fleet.router.address, *(server.address for server in desired.servers)]:
+    router = fleet.router
+    servers = (server.address for server in desired.servers)
+    for address in (router.address, router.metrics_address, *servers):
         plain_address(address)
     return _template().render(
         fleet=fleet.name,
-        router=fleet.router,
+        router=router,
         servers=desired.servers,
         backend=BACKEND,
         header_bytes=HEADER_BYTES,
         idle_s=max(LEAST_IDLE_S, round(fleet.engine.drain_s)),
-        check_ms=_ms(fleet.router.health_interval_s * SLOW_CHECK),
-        server_options=server_options(fleet.router),
+        check_ms=_ms(router.health_interval_s * SLOW_CHECK),
+        server_options=server_options(router),
         errors=_ERRORS,
     )
 

@@ -19,7 +19,8 @@ def open_pgbackrest(settings: Settings, buckets: Mapping[str, S3Store]) -> PgBac
     """Open the copies of a home's cluster in `buckets`, by region; nobody is asked yet.
 
     The order of regions is that of their repositories. The home may have no cluster: then there is
-    something to restore and nothing to copy.
+    something to restore and nothing to copy. Its server may run in another container: then its
+    folder is shared, and `ports.postgres` says which socket in there is its.
 
     Raises:
         ConfigError: PostgreSQL or pgBackRest is not installed.
@@ -33,7 +34,7 @@ def open_pgbackrest(settings: Settings, buckets: Mapping[str, S3Store]) -> PgBac
     ports = read_ports(settings.run / "ports.json", Ports)
     program = Program(
         postgres.find_cluster(postgres.home_in(settings), is_root=os.geteuid() == 0),
-        port=ports.postgres if ports else None,
+        port=ports.postgres if ports else settings.ports.postgres or None,
         processes=min(MOST_PROCESSES, os.cpu_count() or 1),
     )
     passphrase = settings.secrets / "backup_pgbackrest"

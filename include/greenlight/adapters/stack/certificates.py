@@ -1,4 +1,4 @@
-"""TLS of the embedded stores: an authority of this home alone, and one certificate for loopback.
+"""TLS of the embedded stores: an authority of this home alone, and one certificate.
 
 The authority's key signs once and is thrown away, so nobody can make a second certificate that the
 authority's file would vouch for. Both expire together and are made anew together.
@@ -7,6 +7,7 @@ authority's file would vouch for. Both expire together and are made anew togethe
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -46,13 +47,18 @@ def certificates_in(folder: Path) -> Certificates:
     return Certificates(ca=folder / "ca.pem", server=folder / "server.pem")
 
 
-def ensure_certificates(found: Certificates, *, now: datetime) -> None:
-    """Make new ones when these are missing, broken or near the end.
+def ensure_certificates(
+    found: Certificates, *, now: datetime, hosts: Sequence[str] = (LOOPBACK,)
+) -> bool:
+    """Make new ones when these are missing, broken or near the end. Return whether they were made.
 
+    `hosts`: names and addresses that new ones are for; one that is good is left for what it is for.
     Programs that run keep what they have read: who got new files must be started again.
     """
-    if not _are_good(found, now=now):
-        _make(found, now=now)
+    if _are_good(found, now=now):
+        return False
+    _make(found, now=now, hosts=hosts)
+    return True
 
 
 def _are_good(found: Certificates, *, now: datetime) -> bool:
@@ -69,9 +75,9 @@ def _are_good(found: Certificates, *, now: datetime) -> bool:
     )
 
 
-def _make(found: Certificates, *, now: datetime) -> None:
+def _make(found: Certificates, *, now: datetime, hosts: Sequence[str]) -> None:
     ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    name, ca_name = _name(LOOPBACK), _name("Greenlight embedded stores")
+    name, ca_name = _name(hosts[0]), _name("Greenlight embedded stores")
     identifier = x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key())
     ca = (
         _builder(ca_name, ca_name, ca_key, now=now)
@@ -80,8 +86,7 @@ def _make(found: Certificates, *, now: datetime) -> None:
         .add_extension(identifier, critical=False)
         .sign(ca_key, hashes.SHA256())
     )
-    # pgBackRest looks among the names only, also for an address
-    names = [x509.IPAddress(ipaddress.ip_address(LOOPBACK)), x509.DNSName(LOOPBACK)]
+    names = [name for host in hosts for name in _alternatives(host)]
     both_ends = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     issuer = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
     server = (
@@ -96,6 +101,14 @@ def _make(found: Certificates, *, now: datetime) -> None:
     secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     write_atomically(found.server, secret + server.public_bytes(Encoding.PEM), mode=0o600)
     write_atomically(found.ca, ca.public_bytes(Encoding.PEM))
+
+
+def _alternatives(host: str) -> list[x509.GeneralName]:
+    """Return an address as a name too: pgBackRest looks among the names only."""
+    try:
+        return [x509.IPAddress(ipaddress.ip_address(host)), x509.DNSName(host)]
+    except ValueError:
+        return [x509.DNSName(host)]
 
 
 def _usage(*, signs_certificates: bool) -> x509.KeyUsage:

@@ -185,7 +185,7 @@ def targets_of(fleets: Sequence[Fleet]) -> list[JsonDict]:
                 address = f"{host.address}:{host.slots.of(colour).port}"
                 found.append({"targets": [address], "labels": labels | {"kind": "engine"}})
         if fleet.router.metrics_port is not None:
-            address = f"{LOOPBACK}:{fleet.router.metrics_port}"
+            address = f"{fleet.router.metrics_address}:{fleet.router.metrics_port}"
             found.append({"targets": [address], "labels": of_fleet | {"kind": "router"}})
     return found
 

@@ -96,7 +96,7 @@ def prepare(store: ObjectStore) -> None:
     """Write the files that the server reads, for its owner only."""
     (store.folder / "data").mkdir(parents=True, exist_ok=True)
     store.folder.chmod(0o700)
-    for name, text in _files(store).items():
+    for name, text in files_of(store).items():
         write_atomically(store.folder / name, text.encode(), mode=0o600)
 
 
@@ -215,7 +215,7 @@ def _word(value: str | int | bool) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _files(store: ObjectStore) -> dict[str, str]:
+def files_of(store: ObjectStore) -> dict[str, str]:
     """Return the configuration by file name. The inner key is derived: one secret less to keep."""
     access, secret = (
         path.read_text().strip() for path in (store.access_key_file, store.secret_key_file)
@@ -251,6 +251,6 @@ def _table(name: str, values: dict[str, str]) -> str:
 
 def _digest(store: ObjectStore) -> str:
     digest = hashlib.sha256(store.certificates.server.read_bytes())
-    for text in _files(store).values():
+    for text in files_of(store).values():
         digest.update(text.encode())
     return digest.hexdigest()

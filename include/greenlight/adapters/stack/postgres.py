@@ -127,12 +127,14 @@ def database_url(name: str, *, port: int, password: str) -> str:
 
 
 def superuser_url(settings: Settings) -> str:
-    """Return the superuser's URL of the running cluster of a home.
+    """Return the superuser's URL: the one that was configured, or the running cluster's of a home.
 
     Raises:
         ConfigError: the home has no secrets.
         RefusedError: its stack was never up.
     """
+    if settings.superuser_url is not None:
+        return settings.superuser_url
     password = load_secrets(settings.secrets).postgres_superuser
     return _url("postgres", port=_port_of(settings), user=SUPERUSER, password=password)
 

@@ -23,7 +23,7 @@ is seen on Monday; until then it is no danger either.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Annotated, Self
 
@@ -33,7 +33,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from pydantic import Field, model_validator
 
 from greenlight.core.types import Value
-from greenlight.cost.rightsizing.series import HOUR, Floats, UsageSeries
+from greenlight.cost.rightsizing.series import HOUR, Booleans, Floats, UsageSeries
 
 _WINDOW = 24
 _MEASURED_HOURS = 18
@@ -87,7 +87,7 @@ class LevelShift:
 class _Track:
     """A number for each window, `levels`, and the hours at which the windows begin, `starts`.
 
-    `change`, `spread`, `least`: the margins; `falls`: whether a drop counts.
+    `change`, `spread`: the margins; `falls`: whether a drop counts.
     """
 
     of: str
@@ -96,12 +96,48 @@ class _Track:
     levels: Floats
     change: float
     spread: float
-    least: float
     falls: bool
 
 
-def newest_shift(series: UsageSeries, settings: ShiftSettings) -> LevelShift | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HourlyTracks:
+    """The tracks of a whole series, from which those of its parts are cut.
+
+    Hours are counted back from `end`. `is_lost`: hours without a sample.
+    """
+
+    end: np.datetime64
+    tracks: tuple[_Track, _Track]
+    is_lost: Booleans
+
+    @classmethod
+    def of(cls, series: UsageSeries, settings: ShiftSettings) -> HourlyTracks:
+        """Look at every hour of a series."""
+        hours = int(series.span / HOUR)
+        tracks, is_lost = _tracks(series, hours, settings)
+        return cls(end=series.end, tracks=tracks, is_lost=is_lost)
+
+    def cut(self, end: np.datetime64, hours: int) -> tuple[_Track, _Track] | None:
+        """Return the tracks of so many hours before `end`.
+
+        `None`: they aren't whole hours of these, or begin with a lost one, which took the level of
+        an hour that the part doesn't have.
+        """
+        before, rest = divmod(self.end - end, np.timedelta64(HOUR))
+        last = self.is_lost.size - int(before)
+        first = last - hours
+        if rest or first < 0 or self.is_lost[first]:
+            return None
+        middle, upper = self.tracks
+        return _cut(middle, first, last), _cut(upper, first, last)
+
+
+def newest_shift(
+    series: UsageSeries, settings: ShiftSettings, *, tracks: HourlyTracks | None = None
+) -> LevelShift | None:
     """Return the newest lasting shift in the lookback, if there is one.
+
+    `tracks`: of a series that this is a part of, where they are known.
 
     `None` too where it cannot be seen: with fewer than `before_days` and a day, or with samples
     further apart than an hour.
@@ -111,12 +147,20 @@ def newest_shift(series: UsageSeries, settings: ShiftSettings) -> LevelShift | N
     before = settings.before_days * _WINDOW
     if hours < before + _WINDOW:
         return None
-    tracks = _tracks(recent, hours, settings)
+    both = tracks.cut(recent.end, hours) if tracks is not None else None
+    if both is None:
+        both, _ = _tracks(recent, hours, settings)
     longest = hours - _WINDOW - before
-    for look in (*(hour for hour in _FIRST_LOOKS if hour <= longest), *range(24, longest + 1, 24)):
-        cut = hours - _WINDOW - look
-        for track in tracks:
-            found = _moved(track, cut)
+    looks = [*(hour for hour in _FIRST_LOOKS if hour <= longest), *range(24, longest + 1, 24)]
+    cuts = hours - _WINDOW - np.array(looks, dtype=np.int64)
+    left = [_left_the_past(track, cuts) for track in both]
+    if not any(some.any() for some in left):
+        return None
+    least = settings.relevant * recent.quantile(0.99)
+    for i, look in enumerate(looks):
+        cut = int(cuts[i])
+        for track, some in zip(both, left, strict=True):
+            found = _moved(track, cut, least) if some[i] else None
             if found is not None:
                 hour = _located(track.hourly, cut, look)
                 return LevelShift(
@@ -128,58 +172,88 @@ def newest_shift(series: UsageSeries, settings: ShiftSettings) -> LevelShift | N
     return None
 
 
-def _tracks(series: UsageSeries, hours: int, settings: ShiftSettings) -> tuple[_Track, _Track]:
-    middle, upper = _hourly(series, hours, (0.5, 0.9))
-    least = settings.relevant * series.quantile(0.99) if series.values.size else 0.0
+def _tracks(
+    series: UsageSeries, hours: int, settings: ShiftSettings
+) -> tuple[tuple[_Track, _Track], Booleans]:
+    """Return the tracks of the newest hours, and which of these have no sample."""
+    (middle, upper), is_lost = _hourly(series, hours, (0.5, 0.9))
     starts, levels = _windows(middle, 0.5)
     peak_starts, peaks = _windows(upper, settings.peak_quantile)
-    return (
-        _Track(
-            of="usual level",
-            hourly=middle,
-            starts=starts,
-            levels=levels,
-            change=settings.usual_change,
-            spread=settings.usual_spread,
-            least=least,
-            falls=True,
-        ),
-        _Track(
-            of="peaks",
-            hourly=upper,
-            starts=peak_starts,
-            levels=peaks,
-            change=settings.peak_change,
-            spread=settings.peak_spread,
-            least=least,
-            falls=False,
-        ),
+    usual = _Track(
+        of="usual level",
+        hourly=middle,
+        starts=starts,
+        levels=levels,
+        change=settings.usual_change,
+        spread=settings.usual_spread,
+        falls=True,
+    )
+    peak = _Track(
+        of="peaks",
+        hourly=upper,
+        starts=peak_starts,
+        levels=peaks,
+        change=settings.peak_change,
+        spread=settings.peak_spread,
+        falls=False,
+    )
+    return (usual, peak), is_lost
+
+
+def _cut(track: _Track, first: int, last: int) -> _Track:
+    inside = slice(*np.searchsorted(track.starts, [first, last - _WINDOW + 1]))
+    return replace(
+        track,
+        hourly=track.hourly[first:last],
+        starts=track.starts[inside] - first,
+        levels=track.levels[inside],
     )
 
 
 def _windows(hourly: Floats, quantile: float) -> tuple[npt.NDArray[np.int64], Floats]:
     """Return where the windows that were measured well enough begin, and their quantile."""
+    if hourly.size < _WINDOW:
+        return np.array([], dtype=np.int64), np.array([])
     ordered = np.sort(sliding_window_view(hourly, _WINDOW), axis=1)
     levels, counts = _row_quantile(ordered, quantile)
     kept = np.flatnonzero(counts >= _MEASURED_HOURS)
     return kept, levels[kept]
 
 
-def _moved(track: _Track, cut: int) -> tuple[float, float] | None:
-    """Return the levels before and after `cut`, an hour, when they are apart for good."""
+def _left_the_past(track: _Track, cuts: npt.NDArray[np.int64]) -> Booleans:
+    """Return for each cut, an hour, whether most windows since lie beyond all of those before."""
+    first_after = np.searchsorted(track.starts, cuts)
+    last_before = np.searchsorted(track.starts, cuts - _WINDOW, side="right")
+    size = track.levels.size
+    judged = (last_before >= _WINDOWS_BEFORE) & (first_after < size)
+    if not judged.any():
+        return judged
+    newest = np.maximum(last_before, 1) - 1
+    highest = np.maximum.accumulate(track.levels)[newest]
+    lowest = np.minimum.accumulate(track.levels)[newest]
+    beyond = [
+        max(
+            np.count_nonzero(track.levels[since:] > high),
+            np.count_nonzero(track.levels[since:] < low) if track.falls else 0,
+        )
+        for since, high, low in zip(first_after, highest, lowest, strict=True)
+    ]
+    return np.asarray(judged & (2 * np.array(beyond) > size - first_after))
+
+
+def _moved(track: _Track, cut: int, least: float) -> tuple[float, float] | None:
+    """Return the levels before and after `cut`, where most windows since left the past.
+
+    `None`: they are not apart by the margin.
+    """
     first_after = np.searchsorted(track.starts, cut)
     last_before = np.searchsorted(track.starts, cut - _WINDOW, side="right")
     past, since = track.levels[:last_before], track.levels[first_after:]
-    if past.size < _WINDOWS_BEFORE or not since.size:
-        return None
     highest, lowest = float(past.max()), float(past.min())
     rose = 2 * np.count_nonzero(since > highest) > since.size
-    fell = track.falls and 2 * np.count_nonzero(since < lowest) > since.size
-    if not (rose or fell):
-        return None
     now, usual = float(np.median(since)), float(np.median(past))
     wandered = highest - usual if rose else usual - lowest
-    margin = max(track.change * (highest if rose else usual), track.spread * wandered, track.least)
+    margin = max(track.change * (highest if rose else usual), track.spread * wandered, least)
     moved = now - highest if rose else lowest - now
     return (usual, now) if moved > margin else None
 
@@ -211,25 +285,31 @@ def _cost(left: Floats, level: float | None = None) -> float:
     return float(np.abs(there - (np.median(there) if level is None else level)).sum())
 
 
-def _hourly(series: UsageSeries, hours: int, quantiles: tuple[float, ...]) -> list[Floats]:
-    """Return a row of hours for each quantile; NaN where an hour was not measured.
+def _hourly(
+    series: UsageSeries, hours: int, quantiles: tuple[float, ...]
+) -> tuple[list[Floats], Booleans]:
+    """Return a row of hours for each quantile, NaN where an hour was not measured, and where.
 
     Hours are counted back from the end, so that the newest is a whole one. One lost hour takes the
     level of the hour before it.
     """
-    start = series.end - np.timedelta64(hours * HOUR)
-    part = series.between(start, series.end)
-    hour = ((part.times - start) // np.timedelta64(HOUR)).astype(np.int64)
-    counts = np.bincount(hour, minlength=hours)
-    place = np.arange(hour.size) - np.repeat(np.cumsum(counts) - counts, counts)
-    table = np.full((hours, max(1, int(counts.max(initial=1)))), np.nan)
-    table[hour, place] = part.values
+    begins = series.end - np.arange(hours, -1, -1) * np.timedelta64(HOUR)
+    edges = np.searchsorted(series.times, begins.astype(series.times.dtype))
+    counts = np.diff(edges)
+    most = max(1, int(counts.max(initial=1)))
+    values = series.values[edges[0] : edges[-1]]
+    if (counts == most).all():
+        table = values.reshape(hours, most).copy()
+    else:
+        table = np.full((hours, most), np.nan)
+        table[np.arange(most) < counts[:, None]] = values
     table.sort(axis=1)
     rows = [_row_quantile(table, quantile)[0] for quantile in quantiles]
-    lost = np.flatnonzero(counts[1:] == 0) + 1
+    is_lost = counts == 0
+    lost = np.flatnonzero(is_lost[1:]) + 1
     for row in rows:
         row[lost] = row[lost - 1]
-    return rows
+    return rows, is_lost
 
 
 def _row_quantile(ordered: Floats, q: float) -> tuple[Floats, npt.NDArray[np.int64]]:

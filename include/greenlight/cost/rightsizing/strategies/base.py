@@ -19,7 +19,7 @@ from greenlight.cost.rightsizing.advice import (
     find,
     risk_of,
 )
-from greenlight.cost.rightsizing.backtest import Answer, origins, replay, summarise
+from greenlight.cost.rightsizing.backtest import Answer, Size, origins, replay, summarise
 from greenlight.cost.rightsizing.series import DAY, UsageSeries
 
 NOTHING = Floor(amount=0.0, made_of="nothing")
@@ -55,6 +55,11 @@ class SizingRule(Value):
     def size(self, history: UsageSeries) -> Answer:
         """Return what is needed after `history`, of which all is past."""
 
+    def sizer(self, series: UsageSeries) -> Size:
+        """Return `size` for parts of one series; what they have in common may be prepared."""
+        del series
+        return self.size
+
     def advise(
         self, series: UsageSeries, *, current: float | None = None, floor: Floor = NOTHING
     ) -> Advice | Withdrawn | NotEnoughData:
@@ -63,12 +68,13 @@ class SizingRule(Value):
         `current`: what is there now. The size is never below `floor`, in the backtest too. Its
         origins are a day apart, over `backtest_days` at most.
         """
-        sized = self.size(series)
+        size = self.sizer(series)
+        sized = size(series)
         if not isinstance(sized, Sized):
             return sized
         capacity = max(sized.capacity, floor.amount)
         at = origins(series, first=max(DAY, timedelta(days=self.min_days)), every=DAY, hold=DAY)
-        tried = replay(self.size, series, at[-self.backtest_days :], hold=DAY, floor=floor.amount)
+        tried = replay(size, series, at[-self.backtest_days :], hold=DAY, floor=floor.amount)
         backtest = summarise(tried, hold=DAY)
         finding, reasons = find(
             series.resource, capacity=capacity, current=current, tolerance=self.tolerance

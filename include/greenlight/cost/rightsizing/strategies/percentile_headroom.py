@@ -22,9 +22,15 @@ import numpy as np
 from pydantic import Field
 
 from greenlight.cost.rightsizing.advice import NotEnoughData, Sized, Withdrawn
-from greenlight.cost.rightsizing.backtest import Answer, origins
-from greenlight.cost.rightsizing.series import DAY, HOUR, UsageSeries, weighted_quantile
-from greenlight.cost.rightsizing.shifts import LevelShift, ShiftSettings, newest_shift
+from greenlight.cost.rightsizing.backtest import Answer, Size, origins
+from greenlight.cost.rightsizing.largest import DayPeaks, quantile_of
+from greenlight.cost.rightsizing.series import DAY, HOUR, UsageSeries
+from greenlight.cost.rightsizing.shifts import (
+    HourlyTracks,
+    LevelShift,
+    ShiftSettings,
+    newest_shift,
+)
 from greenlight.cost.rightsizing.strategies.base import SizingRule, history_of
 
 
@@ -49,9 +55,20 @@ class PercentileHeadroom(SizingRule):
 
     def size(self, history: UsageSeries) -> Answer:
         """Return the percentile and its headroom, from what came since the newest shift."""
+        return self.sizer(history)(history)
+
+    def sizer(self, series: UsageSeries) -> Size:
+        """Return `size` for parts of one series; what they share is looked at once."""
+        lowest = min(self.quantile, 1 - self.target_over)
+        lookback = timedelta(days=self.lookback_days)
+        peaks = DayPeaks.of(series, lowest=lowest, longest=lookback)
+        tracks = HourlyTracks.of(series, self.shifts)
+        return lambda history: self._size(history, peaks, tracks)
+
+    def _size(self, history: UsageSeries, peaks: DayPeaks, tracks: HourlyTracks) -> Answer:
         if (lacking := self.lacking(history)) is not None:
             return lacking
-        shift = newest_shift(history, self.shifts)
+        shift = newest_shift(history, self.shifts, tracks=tracks)
         since = history if shift is None else history.between(shift.at, history.end)
         if shift is not None and since.span < timedelta(days=self.min_days):
             return Withdrawn(shift=shift, history=history_of(since))
@@ -59,8 +76,7 @@ class PercentileHeadroom(SizingRule):
         if (lacking := self._sparse(recent)) is not None:
             return lacking
         quantile = 1.0 if recent.resource.kills else self.quantile
-        used = recent.quantile(quantile)
-        headroom = self._headroom(recent, quantile)
+        used, headroom = self._used(recent, quantile, peaks)
         return Sized(
             capacity=used * (1 + headroom),
             why=f"P{100 * quantile:g} of {recent.span / DAY:.1f} days"
@@ -76,28 +92,29 @@ class PercentileHeadroom(SizingRule):
                 why=f"{recent.measured / recent.span:.0%} of {recent.span / DAY:.1f} days measured,"
                 f" at least {self.min_measured:.0%} are needed"
             )
-        if recent.interval > HOUR:
+        if recent.values.size <= 2 * (recent.span / HOUR) and recent.interval > HOUR:
             return NotEnoughData(
                 why=f"a sample every {recent.interval / HOUR:.1f} h, "
                 "at least one an hour is needed to see a shift"
             )
         return None
 
-    def _headroom(self, recent: UsageSeries, quantile: float) -> float:
-        """Return the headroom that would have been enough on the days of the history."""
+    def _used(self, recent: UsageSeries, quantile: float, peaks: DayPeaks) -> tuple[float, float]:
+        """Return the percentile, and the headroom that would have been enough on these days."""
         least = self.memory_headroom if recent.resource.kills else self.headroom
         days = origins(recent, first=3 * DAY, every=DAY, hold=DAY)
-        edges = np.searchsorted(recent.times, np.append(days, recent.end))
-        ratio = np.zeros(recent.values.size)
-        for start, end in pairwise(edges):
-            if start and end > start:
-                base = weighted_quantile(recent.values[:start], recent.weights[:start], quantile)
-                ratio[start:end] = recent.values[start:end] / base if base else 0.0
-        tried = slice(edges[0], edges[-1])
-        if not recent.weights[tried].sum():
-            return least
-        asked = weighted_quantile(ratio[tried], recent.weights[tried], 1 - self.target_over) - 1
-        return min(max(least, asked), max(least, self.max_headroom))
+        edges = (recent.start, *days, recent.end)
+        parts = [peaks.between(recent, start, end) for start, end in pairwise(edges)]
+        running = peaks.running(parts, quantile)
+        tried = [
+            day.over(0.0 if np.isnan(base) else base)
+            for base, day in zip(running[:-1], parts[1:], strict=True)
+        ]
+        asked = quantile_of(tried, 1 - self.target_over) - 1
+        used = float(running[-1])
+        if np.isnan(asked):
+            return used, least
+        return used, min(max(least, asked), max(least, self.max_headroom))
 
 
 def _since(shift: LevelShift | None) -> str:

@@ -1,0 +1,1 @@
+"""What a schedule would have done: replayed beside other policies before it is used."""
