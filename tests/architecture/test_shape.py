@@ -19,7 +19,7 @@ TESTED_OTHERWISE = {
     "greenlight.registry.ports": "protocols only: what runs is in their adapters",
     "greenlight.cli.main": "registers the nouns; the console script runs it",
     "greenlight.adapters.text_metrics": "what backup_metrics and cost_metrics share: their tests",
-    "greenlight.scaling.kept": "what stores of schedules keep: tests/contract/test_schedule_stores.py",
+    "greenlight.scaling.kept": "what a store keeps: tests/contract/test_schedule_stores.py",
     "greenlight.adapters.migrations": "Alembic runs it: tests/unit/adapters/test_database.py",
     "greenlight.adapters.database_tables": "table definitions, made by the migrations' test",
     "greenlight.adapters.database_damage": "half of saved_databases: its test",

@@ -35,18 +35,26 @@ def open_metrics(
     return "\n".join([*lines, "# EOF\n"])
 
 
-@contextmanager
-def prometheus_server(folder: Path, text: str) -> Iterator[str]:
-    """Yield the address of a server that holds the samples of an OpenMetrics text."""
-    folder.mkdir(parents=True, exist_ok=True)
-    source, data, config = folder / "samples.txt", folder / "data", folder / "prometheus.yml"
+def backfill(data: Path, text: str) -> None:
+    """Put the samples of an OpenMetrics text into a server's data, before it starts."""
+    data.mkdir(parents=True, exist_ok=True)
+    source = data.parent / f"{data.name}-samples.txt"
     source.write_text(text)
-    config.write_text("{}")
     subprocess.run(
         ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(source), str(data)],
         check=True,
         capture_output=True,
     )
+    source.unlink()
+
+
+@contextmanager
+def prometheus_server(folder: Path, text: str) -> Iterator[str]:
+    """Yield the address of a server that holds the samples of an OpenMetrics text."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data, config = folder / "data", folder / "prometheus.yml"
+    config.write_text("{}")
+    backfill(data, text)
     port = free_port()
     command = [
         "prometheus", f"--config.file={config}", f"--storage.tsdb.path={data}",

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import math
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 import yaml
@@ -15,14 +14,21 @@ from greenlight.adapters import database
 from greenlight.adapters.rollout_store import DatabaseJournal
 from greenlight.cli.main import build
 from greenlight.core.errors import GateError, RefusedError
-from greenlight.deploy.colours import Colour
-from greenlight.deploy.journal import Event, Phase, Step
+from greenlight.testing.cost_fleet import (
+    COST,
+    FLEET,
+    LAST,
+    NOW,
+    PRICES,
+    STEP_S,
+    deploy_twice,
+    weeks_of_samples,
+)
 from greenlight.testing.prometheus_servers import (
     open_metrics,
     prometheus_program,
     prometheus_server,
 )
-from greenlight.testing.rollout_contract import a_rollout
 from greenlight.testing.servers import postgres_binaries, postgres_server
 
 BINARIES = postgres_binaries()
@@ -31,82 +37,6 @@ pytestmark = pytest.mark.skipif(
     reason="PostgreSQL or Prometheus is not installed",
 )
 RUN = CliRunner()
-NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-LAST = NOW - timedelta(hours=1)
-DAYS = 21
-STEP_S = 60
-COST = {
-    "environment": "demo",
-    "account": dict.fromkeys(("id", "name", "provider", "publisher", "issuer"), "this machine"),
-    "prometheus": {"scrape_s": STEP_S},
-    "shared": [
-        {"name": "artifacts", "kind": "storage", "sku": "disk", "region": "local",
-         "term": "storage", "amount": 100}
-    ],
-    "host_types": [
-        {"name": "local", "family": "l", "vcpus": 16, "memory_gib": 64},
-        {"name": "local-small", "family": "l", "vcpus": 8, "memory_gib": 32},
-    ],
-}  # fmt: skip
-OWN = {"region": "local", "valid_from": "2026-01-01T00:00:00Z", "source": "our own calculation"}
-PRICES = {
-    "currency": "EUR",
-    "prices": [
-        OWN | {"sku": "local", "term": "on_demand", "price": 0.8},
-        OWN | {"sku": "local-small", "term": "on_demand", "price": 0.4},
-        OWN | {"sku": "disk", "term": "storage", "price": 0.08},
-    ],
-}
-FLEET = {
-    "name": "demo",
-    "model": "chat",
-    "engine": {"kind": "simulator", "kv_cache_gb": 6, "memory_gb": 2},
-    "router": {"port": 8100},
-    "hosts": [
-        {"name": "local-1", "root": "x", "gpu_memory_gb": 32,
-         "slots": {"blue": {"port": 8101}, "green": {"port": 8102}}}
-    ],
-}  # fmt: skip
-
-
-def use(at):
-    """Return how busy the host is: by day more than by night."""
-    return 0.15 + 0.1 * math.sin(2 * math.pi * at / 86400)
-
-
-def week_of_samples(lost):
-    """Return the series; `lost`: seconds that nobody scraped."""
-    start = NOW.timestamp() - DAYS * 86400
-    at = [start + n * STEP_S for n in range(DAYS * 1440 + 1)]
-    recent = [t for t in at if t > NOW.timestamp() - 6 * 3600 and t not in lost]
-    idle, total = [], 0.0
-    for t in at:
-        total += STEP_S * (1 - use(t))
-        if t not in lost:
-            idle.append((t, total))
-    engines = {c: {"host": "local-1", "colour": c} for c in ("blue", "green")}
-    tokens = {"model": "chat", "colour": "green", "tenant": "search"}
-
-    def flat(value):
-        return [(t, value) for t in recent]
-
-    def growing(rate):
-        return [(t, rate * (t - recent[0])) for t in recent]
-
-    return [
-        ("node_cpu_seconds_total", {"cpu": "0", "mode": "idle"}, idle),
-        ("node_memory_MemTotal_bytes", {}, [(t, 64e9) for t, _ in idle]),
-        ("node_memory_MemAvailable_bytes", {}, [(t, 54e9 - 1e9 * use(t)) for t, _ in idle]),
-        *[("up", labels, flat(1)) for labels in engines.values()],
-        ("vllm:num_requests_running", engines["green"], flat(4)),
-        ("vllm:num_requests_running", engines["blue"], flat(0)),
-        ("vllm:prompt_tokens_total", engines["green"], growing(300)),
-        ("vllm:generation_tokens_total", engines["green"], growing(100)),
-        ("vllm:prompt_tokens_total", engines["blue"], flat(5)),
-        ("vllm:generation_tokens_total", engines["blue"], flat(5)),
-        ("greenlight_gateway_tokens_total", tokens | {"direction": "input"}, growing(225)),
-        ("greenlight_gateway_tokens_total", tokens | {"direction": "output"}, growing(75)),
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -122,31 +52,16 @@ def home(tmp_path_factory):
 def servers(tmp_path_factory):
     gap = (LAST - timedelta(hours=1)).timestamp()
     lost = {gap + n * STEP_S for n in range(1, 60)}
-    text = open_metrics(week_of_samples(lost))
+    text = open_metrics(weeks_of_samples(lost))
     with (
         prometheus_server(tmp_path_factory.mktemp("prometheus"), text) as prometheus,
         postgres_server(BINARIES) as url,
     ):
         database.migrate(url)
         engine = database.open_engine(url)
-        _deploy(DatabaseJournal(engine))
+        deploy_twice(DatabaseJournal(engine))
         engine.dispose()
         yield prometheus, url
-
-
-def _deploy(journal):
-    for number, (colour, days) in enumerate([(Colour.BLUE, 22), (Colour.GREEN, 20)]):
-        at = NOW - timedelta(days=days)
-        rollout = a_rollout(f"r{number}", fleet="demo")
-        fields = {name: getattr(rollout, name) for name in rollout.__slots__}
-        rollout = type(rollout)(
-            **fields | {"colour": colour, "version": 6 + number, "started_at": at, "model": "chat"}
-        )
-        journal.open_rollout(rollout)
-        for step, detail in ((Step.PREPARE, {}), (Step.FINISH, {"outcome": "live"})):
-            journal.append(
-                Event(rollout_id=rollout.id, at=at, step=step, phase=Phase.DONE, detail=detail)
-            )
 
 
 @pytest.fixture
