@@ -7,8 +7,9 @@ were, and the next run works.
 import os
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from lived_worlds import Shell, kill_while, regions_at, runs, started_run, states
@@ -55,10 +56,10 @@ def whole_again(world):
     assert states(world)[REGION][ended.backup.id] == VERIFIED
 
 
-def failure(world, tools=None):
-    """Return what the next run ends with, and the sets that it made in each region."""
+def failure(world, tools=None, during=nullcontext):
+    """Return what the next run ends with, and the sets that it made; `during`: on a bad day."""
     before = states(world)
-    with pytest.raises(GreenlightError) as failed:
+    with during(), pytest.raises(GreenlightError) as failed:
         Backups(tools or world.tools()).run(by="test", say=print)
     return failed.value, made_since(world, before)
 
@@ -170,7 +171,8 @@ def test_of_two_at_once_one_is_refused_with_who_works_since_when(world, monkeypa
         assert (code, out) == (2, "")
         said = err.splitlines()[-1]
         assert "backups are being made or pruned by" in said
-        assert "(greenlight backup) since 20" in said
+        assert "(greenlight backup, process " in said
+        assert "since 20" in said
         with pytest.raises(RefusedError, match="made or pruned by"):
             world.backups().prune(world.backups().prune_plan("a"), by="test")
         first.communicate()
@@ -302,8 +304,8 @@ def small_disk(folder, size):
 
 
 def test_a_full_disk_here_is_named_and_leaves_no_set(world, whole_again):
-    with small_disk(world.settings.home / "cache", "16k"):
-        error, made = failure(world)
+    full_disk = partial(small_disk, world.settings.home / "cache", "16k")
+    error, made = failure(world, during=full_disk)
     assert isinstance(error, ResourceError)
     assert "this machine's disk is full" in str(error)
     assert made == {"a": [], "b": []}
