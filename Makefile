@@ -32,6 +32,10 @@ test-backup: ## Back up, damage, kill and restore on real databases and stores (
 	scripts/setup dev ml
 	$(BIN)/pytest -m backup
 
+test-compose: ## Build and start docker-compose.yaml's services, as far as images can be had (root; many minutes)
+	scripts/setup dev
+	scripts/test-compose
+
 test-faults: ## Damage a backup in every known way; last line: one JSON object (minutes)
 	scripts/setup core
 	$(BIN)/python benchmarks/faults.py
@@ -40,11 +44,12 @@ drill: ## Lose a region and the database of a real model's home, restore from th
 	scripts/setup core ml
 	$(BIN)/python benchmarks/drill.py
 
-check: ## Format check, lint, types, import contracts (seconds)
+check: ## Format check, lint, types, import contracts, docker-compose.yaml (seconds)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	GREENLIGHT_UID=1 GREENLIGHT_GID=1 $(BIN)/docker-compose --env-file /dev/null --profile '*' config -q
 
 fix: ## Apply formatting and safe lint fixes
 	$(BIN)/ruff format .
@@ -109,4 +114,4 @@ clean: ## Remove caches of tools; environments, .greenlight and its data stay
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist
 	find dags plugins include tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo up down test test-slow test-crash test-backup test-faults drill check fix bench-quantize bench-gate bench-deploy bench-analysis bench-backup bench-gateway bench-waf bench-rightsizing bench-cost bench-scaling bench-forecast dashboards setup lock clean
+.PHONY: help demo up down test test-slow test-crash test-backup test-compose test-faults drill check fix bench-quantize bench-gate bench-deploy bench-analysis bench-backup bench-gateway bench-waf bench-rightsizing bench-cost bench-scaling bench-forecast dashboards setup lock clean

@@ -16,6 +16,9 @@ app = typer.Typer(help="Secrets of the production set-up.", no_args_is_help=True
 @app.command()
 def init(
     folder: Annotated[Path, typer.Option(help="Where they are kept.")] = secrets.FOLDER,
+    variables: Annotated[
+        Path, typer.Option(help="Where compose reads that folder and the user from.")
+    ] = secrets.VARIABLES,
     edge_host: Annotated[
         str, typer.Option(help="The name that clients use; for a certificate to begin with.")
     ] = "localhost",
@@ -25,7 +28,7 @@ def init(
     gid: Annotated[int | None, typer.Option(help="Their group.")] = None,
 ) -> None:
     """Make every secret that is missing, once, and never show one."""
-    made = secrets.init(folder=folder, edge_host=edge_host, uid=uid, gid=gid)
+    made = secrets.init(folder=folder, variables=variables, edge_host=edge_host, uid=uid, gid=gid)
     for name in made.names:
         console.print(f"  made {name}")
     console.print(

@@ -18,7 +18,8 @@ class Found:
     """What was found. `engines`: by host and colour, a reason in place of a status: not reached.
 
     `champion`: version and digest that the alias points at. `unfinished`: the id of a rollout whose
-    controller is gone. `refusal`: why what is live would not be deployed again today.
+    controller is gone. `refusal`: why what is live would not be deployed again today. `resting`:
+    hosts of which a schedule has no need now.
     """
 
     engines: Mapping[Slot, EngineStatus | str]
@@ -26,6 +27,31 @@ class Found:
     champion: tuple[int, str] | None
     unfinished: str | None = None
     refusal: str | None = None
+    resting: frozenset[str] = frozenset()
+
+
+def resting_hosts(
+    colour: Colour,
+    engines: Mapping[Slot, EngineStatus | str],
+    router: RouterState,
+    *,
+    least: int,
+) -> frozenset[str]:
+    """Return the hosts that were taken out, start or drain, while at least so many serve.
+
+    A failed engine isn't one of them, and neither is a host that can't be asked. Where fewer serve
+    than a schedule wants at least, nobody rests.
+    """
+    serving, out = 0, set()
+    for server in router.of(colour):
+        status = engines.get((server.host, colour))
+        if status is None or isinstance(status, str) or status.state is EngineState.FAILED:
+            continue
+        if status.state is EngineState.READY and server.mode is ServerMode.READY and server.up:
+            serving += 1
+        elif status.state is not EngineState.READY or server.mode is not ServerMode.READY:
+            out.add(server.host)
+    return frozenset(out) if serving >= max(1, least) else frozenset()
 
 
 def drift(live: Live | None, found: Found) -> tuple[str, ...]:
@@ -46,7 +72,7 @@ def drift(live: Live | None, found: Found) -> tuple[str, ...]:
         problems.append(f"version {live.version} is live, but {found.refusal}")
     if found.unfinished is None:
         problems += _engines(live, found)
-        problems += _traffic(live, found.router)
+        problems += _traffic(live, found)
     return tuple(problems)
 
 
@@ -67,6 +93,8 @@ def _engines(live: Live, found: Found) -> list[str]:
     for (host, colour), status in found.engines.items():
         if isinstance(status, str):
             problems.append(f"host {host} could not be asked: {status}")
+        elif colour is live.colour and host in found.resting:
+            continue
         elif colour is live.colour:
             problems += _serving(host, status, live)
         elif status.state is not EngineState.STOPPED:
@@ -88,7 +116,8 @@ def _serving(host: str, status: EngineStatus, live: Live) -> list[str]:
     return []
 
 
-def _traffic(live: Live, router: RouterState | str) -> list[str]:
+def _traffic(live: Live, found: Found) -> list[str]:
+    router = found.router
     if isinstance(router, str):
         return [f"the router could not be asked: {router}"]
     problems = []
@@ -96,6 +125,8 @@ def _traffic(live: Live, router: RouterState | str) -> list[str]:
     if router.share(idle) > 0:
         problems.append(f"the router sends {router.share(idle):.0%} to {idle}, which is idle")
     for server in router.of(live.colour):
+        if server.host in found.resting:
+            continue
         if not server.up or server.mode is not ServerMode.READY or server.weight == 0:
             problems.append(
                 f"the router sends nothing to {server.host} {live.colour}: {server.mode}, "

@@ -9,7 +9,7 @@ from greenlight.core.errors import GateError, GreenlightError
 from greenlight.core.settings import Settings, load_settings, read_config
 from greenlight.core.types import JsonDict
 from greenlight.deploy.colours import Colour
-from greenlight.deploy.drift import Found, Slot, drift
+from greenlight.deploy.drift import Found, Slot, drift, resting_hosts
 from greenlight.deploy.fleet import FleetFile
 from greenlight.deploy.journal import history_of, live, unfinished
 from greenlight.deploy.ports import EngineStatus, RouterState
@@ -48,7 +48,7 @@ def check(fleet: str, *, settings: Settings | None = None) -> JsonDict:
 
     settings = settings or load_settings()
     tools = open_tools(settings, fleet)
-    problems = find_drift(tools)
+    problems = find_drift(tools, least=_least(settings, tools))
     write_drift(settings.metrics, fleet=fleet, problems=len(problems))
     if problems:
         raise GateError(
@@ -59,8 +59,11 @@ def check(fleet: str, *, settings: Settings | None = None) -> JsonDict:
     return {"fleet": fleet, "problems": []}
 
 
-def find_drift(tools: Tools) -> tuple[str, ...]:
-    """Return everything about a fleet that is not as it should be."""
+def find_drift(tools: Tools, *, least: int | None = None) -> tuple[str, ...]:
+    """Return everything about a fleet that is not as it should be.
+
+    `least`: hosts that its schedule wants now; the others may rest. `None`: all of them serve.
+    """
     model, past = tools.fleet.model, history_of(tools.journal, tools.fleet.name)
     now, left = live(past), unfinished(past)
     running = left is not None and tools.leases.current(tools.fleet.name) is not None
@@ -72,14 +75,34 @@ def find_drift(tools: Tools) -> tuple[str, ...]:
     if now is not None:
         standing = tools.models.standing(model, now.version)
         refusal = None if standing["approved"] else str(standing["reason"])
+    engines, router = _engines(tools), _router(tools)
+    resting: frozenset[str] = frozenset()
+    if least is not None and now is not None and not isinstance(router, str):
+        resting = resting_hosts(now.colour, engines, router, least=least)
     found = Found(
-        engines=_engines(tools),
-        router=_router(tools),
+        engines=engines,
+        router=router,
+        resting=resting,
         champion=None if champion is None else (champion.version, champion.digest),
         unfinished=None if left is None else left.id,
         refusal=refusal,
     )
     return drift(now, found)
+
+
+def _least(settings: Settings, tools: Tools) -> int | None:
+    from greenlight.adapters.database import open_engine
+    from greenlight.adapters.schedule_store import DatabaseSchedules
+    from greenlight.entrypoints import stack
+    from greenlight.entrypoints.scaling_slots import least_hosts
+    from greenlight.scaling.scaling_file import load_scaling
+
+    scaling = load_scaling(settings.config_file("scaling")).fleets.get(tools.fleet.name)
+    if scaling is None:
+        return None
+    url = settings.database_url or stack.addresses(settings).database_url
+    store = DatabaseSchedules(open_engine(url))
+    return least_hosts(scaling, store, tools.fleet.name, now=tools.clock.now())
 
 
 def _engines(tools: Tools) -> dict[Slot, EngineStatus | str]:

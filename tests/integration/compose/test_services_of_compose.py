@@ -1,17 +1,11 @@
-"""What docker-compose.yaml starts, started here without Docker: its commands, with its secrets.
-
-Paths and ports are this test's, since a container has its own; everything else is as written.
-"""
+"""The services that hold data, as docker-compose.yaml starts them."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -20,83 +14,37 @@ import pytest
 import redis
 import yaml
 from botocore.exceptions import ClientError
+from compose_services import (
+    COMPOSE,
+    IS_INSTALLED,
+    READY_S,
+    ask,
+    redis_server,
+    replaced,
+    secret,
+    started,
+)
 
 from greenlight.adapters.pgbackrest import open_pgbackrest
-from greenlight.adapters.processes import LeashedProcess
 from greenlight.adapters.s3 import open_client
-from greenlight.adapters.stack.compose_secrets import make_secrets
-from greenlight.adapters.stack.postgres import home_in
 from greenlight.backup.backup_file import S3Store
 from greenlight.core.settings import PROJECT, Ports, Settings
 from greenlight.entrypoints import production
-from greenlight.testing.servers import as_system_user, free_ports
+from greenlight.testing.servers import free_ports
 
-COMPOSE = yaml.safe_load((PROJECT / "docker-compose.yaml").read_text())["services"]
-READY_S = 90.0
-NEEDED = ("redis-server", "pgbackrest")
 pytestmark = pytest.mark.skipif(
-    not all(map(shutil.which, NEEDED)) or not Path("/usr/lib/postgresql/15/bin/initdb").exists(),
-    reason="PostgreSQL 15, pgBackRest or Redis is not installed",
+    not IS_INSTALLED, reason="PostgreSQL 15, pgBackRest or Redis is not installed"
 )
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("compose")
-    for folder in (place, *place.parents[:2]):
-        folder.chmod(0o755)  # the account of PostgreSQL has to pass through
-    make_secrets(place / "secrets", edge_host="localhost", now=datetime.now(UTC))
-    return place
-
-
-def secret(place: Path, name: str) -> str:
-    return (place / "secrets" / name).read_text().strip()
-
-
-def wait(ready: Callable[[], object], *, process: LeashedProcess, said: Path) -> None:
-    deadline = time.monotonic() + READY_S
-    while True:
-        try:
-            ready()
-        except (OSError, psycopg2.Error, redis.RedisError, httpx.HTTPError) as error:
-            reason = str(error)
-        else:
-            return
-        assert process.poll() is None, said.read_text()[-2000:]
-        assert time.monotonic() < deadline, f"{reason}\n{said.read_text()[-2000:]}"
-        time.sleep(0.2)
-
-
-@contextmanager
-def started(
-    command: list[str],
-    *,
-    folder: Path,
-    ready: Callable[[], object],
-    env: Mapping[str, str] | None = None,
-) -> Iterator[None]:
-    said = folder.parent / f"{folder.name}.log"
-    with (
-        said.open("wb") as output,
-        LeashedProcess(command, cwd=folder, env=env, stdout=output) as process,
-    ):
-        wait(ready, process=process, said=said)
-        yield
-
-
 def test_redis_lets_each_user_do_its_own_and_no_more(place: Path) -> None:
-    (port,) = free_ports(1)
-    folder = place / "redis"
-    folder.mkdir()
-    replaced = {"/run/secrets": str(place / "secrets"), "/data": str(folder)}
-    command = [_replaced(word, replaced) for word in COMPOSE["redis"]["command"]]
+    with redis_server(place) as port:
 
-    def user(name: str, password: str) -> redis.Redis:
-        return redis.Redis(port=port, username=name, password=secret(place, password))
+        def user(name: str, password: str) -> redis.Redis:
+            return redis.Redis(port=port, username=name, password=secret(place, password))
 
-    monitor = user("monitor", "redis_monitor")
-    with started([*command, "--port", str(port)], folder=folder, ready=monitor.ping):
         gateway, airflow = user("default", "redis"), user("airflow", "redis_broker")
+        monitor = user("monitor", "redis_monitor")
         gateway.set("greenlight:limits:a", 1)
         airflow.lpush("airflow:default", "task")
         assert monitor.info()["redis_version"]
@@ -110,56 +58,6 @@ def test_redis_lets_each_user_do_its_own_and_no_more(place: Path) -> None:
             monitor.get("greenlight:limits:a")
         with pytest.raises(redis.exceptions.AuthenticationError):
             redis.Redis(port=port).ping()
-
-
-@pytest.fixture(scope="module")
-def postgres(place: Path) -> Iterator[int]:
-    """Run the cluster of a home as its container does; yield its port."""
-    (port,) = free_ports(1)
-    secrets = place / "cluster-secrets"
-    home = home_in(Settings(home=place / "home"))
-    home.mkdir(parents=True)
-    secrets.mkdir()
-    for name in COMPOSE["postgres"]["secrets"]:
-        shutil.copy(place / "secrets" / name, secrets)
-    shutil.copy(PROJECT / "docker/core/start", place)
-    shutil.copy(PROJECT / "docker/postgres/serve", place)
-    if os.geteuid() == 0:
-        for path in (home, secrets, *secrets.iterdir()):
-            shutil.chown(path, "postgres", "postgres")
-    home.chmod(0o700)
-
-    def ready() -> None:
-        query(port, "postgres_superuser", "SELECT 1", user="postgres")
-
-    env = {
-        "PATH": f"/usr/lib/postgresql/15/bin:{place}:/usr/bin:/bin",
-        "HOME_FOLDER": str(home),
-        "SECRETS_MOUNTED": str(secrets),
-        "PORT": str(port),
-        "LANG": "C.UTF-8",
-    }
-
-    def query(port: int, name: str, text: str, *, user: str) -> None:
-        ask(place, port, text, user=user, name=name)
-
-    command = [*as_system_user(), str(place / "start"), str(place / "serve")]
-    with started(command, folder=place, ready=ready, env=env):
-        yield port
-
-
-def ask(
-    place: Path, port: int, text: str, *, user: str, name: str, database: str = "postgres"
-) -> list[tuple[object, ...]]:
-    connection = psycopg2.connect(
-        host="127.0.0.1", port=port, user=user, password=secret(place, name), dbname=database
-    )
-    try:
-        with connection, connection.cursor() as cursor:
-            cursor.execute(text)
-            return cursor.fetchall() if cursor.description else []
-    finally:
-        connection.close()
 
 
 def test_every_database_belongs_to_the_role_of_the_services(place: Path, postgres: int) -> None:
@@ -193,7 +91,7 @@ def store(place: Path) -> Iterator[S3Store]:
         flag, _, value = word.partition("=")
         if "port" in flag.split(".") and value != "0":
             word = f"{flag}={next(numbers)}"
-        command.append(_replaced(word, places))
+        command.append(replaced(word, places))
     s3_port = next(int(w.partition("=")[2]) for w in command if w.startswith("-s3.port="))
     command[0] = str(PROJECT / ".venv/bin/weed")
 
@@ -267,9 +165,3 @@ def _until_archived(place: Path, port: int) -> None:
             return
         assert time.monotonic() < deadline, row
         time.sleep(0.5)
-
-
-def _replaced(word: str, places: Mapping[str, str]) -> str:
-    for old, new in places.items():
-        word = word.replace(old, new)
-    return word

@@ -2,7 +2,6 @@ from typer.testing import CliRunner
 
 from greenlight.cli import secrets as command
 from greenlight.cli.main import build
-from greenlight.entrypoints import secrets
 
 
 def invoke(*arguments):
@@ -13,16 +12,16 @@ def test_the_noun_is_registered():
     assert command.app.info.help in invoke("--help").output
 
 
-def test_names_are_shown_and_no_value_is(tmp_path, monkeypatch):
-    monkeypatch.setitem(secrets.init.__kwdefaults__, "variables", tmp_path / ".env")
-    folder = tmp_path / "some secrets"
-    said = invoke("init", "--folder", str(folder))
+def test_names_are_shown_and_no_value_is(tmp_path):
+    folder, variables = tmp_path / "some secrets", tmp_path / ".env"
+    options = ("--folder", str(folder), "--variables", str(variables))
+    said = invoke("init", *options)
     assert said.exit_code == 0, said.output
     assert "made postgres_superuser" in said.output
     for path in folder.iterdir():
         assert path.read_text().strip() not in said.output
     assert "put your own into tls_certificate" in " ".join(said.output.split())
-    again = invoke("init", "--folder", str(folder))
+    again = invoke("init", *options)
     assert "0 secrets made" in again.output
     assert "tls_certificate" not in again.output
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ from greenlight.adapters.stack.compose_secrets import make_secrets
 from greenlight.backup.backup_file import load_backup_file
 from greenlight.core.settings import PROJECT, load_settings, read_config
 from greenlight.deploy.fleet import FleetFile
+from greenlight.entrypoints import secrets
 from greenlight.gateway.gateway_file import load_gateway_file
 
 FILE = PROJECT / "docker-compose.yaml"
@@ -137,7 +139,7 @@ def values_of_secrets(compose: Compose) -> list[str]:
         for name, service in services(compose).items()
         for key, value in service.get("environment", {}).items()
         if re.search(r"://[^/\s]*:[^/\s]*@", str(value))
-        or (named.search(key) and not re.match(r"(cat )?/run/secrets(/\w+)?$", str(value)))
+        or (named.search(key) and not re.match(r"(secret \w+|/run/secrets(/\w+)?)$", str(value)))
     ]
 
 
@@ -204,11 +206,65 @@ def test_base_images_are_pinned_too() -> None:
             assert base in stages or re.search(r":v?\d+\.\d+", base), base
 
 
+def test_everything_a_build_copies_may_come_into_it_and_nothing_else() -> None:
+    copied = {
+        word.removeprefix("./").split("/")[0]
+        for name in DOCKERFILES
+        for line in (PROJECT / name).read_text().splitlines()
+        if line.startswith("COPY ") and "--from=" not in line
+        for word in line.split()[1:-1]
+    }
+    first, *allowed = [
+        line
+        for line in (PROJECT / ".dockerignore").read_text().splitlines()
+        if line and not line.startswith(("#", "**"))
+    ]
+    assert first == "*"
+    assert {line.removeprefix("!") for line in allowed} == copied
+
+
 def test_every_secret_of_the_file_is_made_and_none_has_a_value_in_it(tmp_path: Path) -> None:
     make_secrets(tmp_path, edge_host="localhost", now=datetime(2026, 1, 1, tzinfo=UTC))
     declared = yaml.safe_load(TEXT)["secrets"]
     assert {tuple(secret) for secret in declared.values()} == {("file",)}
     assert set(declared) - {path.name for path in tmp_path.iterdir()} == set()
+
+
+def test_airflow_reads_a_secret_without_the_end_of_its_line(tmp_path: Path) -> None:
+    environment = yaml.safe_load(TEXT)["services"]["airflow-scheduler"]["environment"]
+    commands = {key: value for key, value in environment.items() if key.endswith("_CMD")}
+    assert len(commands) == 6
+    given = yaml.safe_load(TEXT)["services"]["airflow-scheduler"]["secrets"]
+    for command in commands.values():
+        program, name = command.split()
+        assert name in given
+        (tmp_path / name).write_text("redis://a:b@redis:6379/0\n")
+        found = subprocess.run(
+            [PROJECT / "docker/core" / program, name],
+            capture_output=True, check=True, text=True, env={"SECRETS_MOUNTED": str(tmp_path)},
+        )  # fmt: skip
+        assert found.stdout == "redis://a:b@redis:6379/0"
+
+
+@pytest.mark.parametrize("content", [None, "", "short\n"], ids=["folder", "empty", "short"])
+def test_a_container_does_not_start_with_a_secret_that_is_none(
+    content: str | None, tmp_path: Path
+) -> None:
+    def start() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [PROJECT / "docker/core/start", "echo", "started"],
+            capture_output=True, check=False, text=True,
+            env={"SECRETS_MOUNTED": str(tmp_path), "PATH": os.environ["PATH"]},
+        )  # fmt: skip
+
+    (tmp_path / "good").write_text("0123456789abcdef\n")
+    assert start().stdout == "started\n"
+    bad = tmp_path / "a_key"
+    bad.mkdir() if content is None else bad.write_text(content)
+    done = start()
+    assert (done.returncode, done.stdout) == (78, "")
+    assert "the secret a_key" in done.stderr
+    assert "greenlight secrets init" in done.stderr
 
 
 def test_the_variables_of_the_file_may_stay_set_where_greenlight_runs(tmp_path: Path) -> None:
@@ -260,6 +316,15 @@ def test_compose_itself_accepts_it_with_every_profile(tmp_path: Path) -> None:
     broken.write_text(TEXT.replace("read_only: true", "read_onlyy: true"))
     done = docker_compose(tmp_path, "--file", str(broken), "config", "--quiet", **ids)
     assert done.returncode != 0
+
+
+def test_secrets_may_be_in_a_folder_with_a_name_that_is_hard_to_quote(tmp_path: Path) -> None:
+    variables, folder = tmp_path / "variables", tmp_path / "some $HOME #1"
+    secrets.init(folder=folder, variables=variables)
+    done = docker_compose(tmp_path, "--env-file", str(variables), "config", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["secrets"]["postgres"]["file"]
+    assert found.replace("$$", "$") == str(folder / "postgres")
 
 
 def test_without_secrets_it_does_not_start_and_says_what_makes_them(tmp_path: Path) -> None:

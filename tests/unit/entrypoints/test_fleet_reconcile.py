@@ -2,6 +2,7 @@ import pytest
 from rollout_worlds import Colour, RolloutWorld
 
 from greenlight.adapters.fleet_metrics import write_drift
+from greenlight.deploy.ports import ServerMode
 from greenlight.entrypoints.fleet_reconcile import find_drift
 from greenlight.registry.tags import Alias
 
@@ -34,6 +35,35 @@ def test_an_engine_that_ended_is_drift_and_so_is_a_host_that_is_away(world):
     problems = find(world)
     assert any("gpu-0 is stopped" in p for p in problems)
     assert any("gpu-1 could not be asked" in p for p in problems)
+
+
+def rest(world, host):
+    """Take a host out as the loop of a schedule does."""
+    world.router.set_modes({(host, Colour.BLUE): ServerMode.MAINT}, fence=world.leases.fence("f"))
+    world.hosts[host].stop(Colour.BLUE)
+
+
+def test_a_host_that_a_schedule_let_rest_is_no_drift(world):
+    rest(world, "gpu-1")
+    assert find_drift(world.deploy.tools, least=1) == ()
+    assert any("gpu-1 is stopped" in p for p in find(world)), "without a schedule it is"
+
+
+def test_fewer_than_the_schedule_wants_are_drift(world):
+    rest(world, "gpu-1")
+    assert any("gpu-1 is stopped" in p for p in find_drift(world.deploy.tools, least=2))
+
+
+def test_a_failed_engine_is_drift_whatever_a_schedule_says(world):
+    world.hosts["gpu-1"].engines[Colour.BLUE].crashed = True
+    assert any("gpu-1 is failed" in p for p in find_drift(world.deploy.tools, least=1))
+    world.hosts["gpu-0"].away = True
+    assert any("gpu-0 could not be asked" in p for p in find_drift(world.deploy.tools, least=1))
+
+
+def test_an_engine_that_ended_behind_the_routers_back_is_no_rest(world):
+    world.router.dead.add(("gpu-1", Colour.BLUE))
+    assert any("sends nothing to gpu-1" in p for p in find_drift(world.deploy.tools, least=1))
 
 
 def test_what_is_live_but_was_rejected_since_is_drift(world):
