@@ -160,13 +160,21 @@ def advice(*, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def budgets(*, as_json: AsJson = False) -> None:
+def budgets(
+    *,
+    sync: Annotated[bool, typer.Option("--sync", help="Make AWS Budgets keep them too.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Show how every budget stands: spent, expected, which thresholds; exit code 1 when spent."""
     from greenlight.cost.budgets import Verdict
-    from greenlight.entrypoints.cost_outlook import open_outlook, summary_of
+    from greenlight.entrypoints.cost_outlook import open_outlook, summary_of, sync_budgets
     from greenlight.entrypoints.cost_tools import open_tools
 
-    statuses = open_outlook(open_tools()).statuses()
+    outlook = open_outlook(open_tools())
+    if sync:
+        say(json.dumps(sync_budgets(outlook.file), indent=2))
+        return
+    statuses = outlook.statuses()
     rows = [summary_of(status) for status in statuses]
     if as_json:
         typer.echo(json.dumps(rows))

@@ -302,6 +302,28 @@ def publish(
     )
 
 
+def sync_budgets(file: BudgetsFile) -> JsonDict:
+    """Make AWS Budgets keep the same budgets, where budgets.yaml says so; return what that took.
+
+    Raises:
+        ConfigError: budgets.yaml has no `aws`, or AWS refuses.
+        UnavailableError: AWS doesn't answer.
+    """
+    from greenlight.adapters.aws_budgets import AwsBudgets
+
+    if file.aws is None:
+        raise ConfigError("budgets.yaml has no `aws`: add the account to keep budgets there too")
+    plan = AwsBudgets(file.aws).sync(file.budgets, currency=file.currency)
+    for one in plan.left_out:
+        log.warning("AWS Budgets can't keep %s: %s", one.name, one.why)
+    return {
+        "created": [one["BudgetName"] for one in plan.create],
+        "updated": [one["BudgetName"] for one in plan.update],
+        "deleted": list(plan.delete),
+        "left_out": {one.name: one.why for one in plan.left_out},
+    }
+
+
 def look_and_tell(tools: CostTools) -> JsonDict:
     """Look at budgets and at yesterday, and tell who should know; return what was found.
 
@@ -322,4 +344,5 @@ def look_and_tell(tools: CostTools) -> JsonDict:
         "not_judged": sum(isinstance(one, NotJudged) for one in found),
         "told": [alert.key for alert in told.fired],
         "over": list(told.over),
+        "aws": sync_budgets(outlook.file) if outlook.file.aws else None,
     }

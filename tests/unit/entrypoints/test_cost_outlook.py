@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cost_months import EVERYTHING, UNTIL, filled, opened, world
+from moto import mock_aws
 from prometheus_client.utils import floatToGoString
 
 from greenlight.core.errors import ConfigError, UnavailableError
@@ -140,6 +141,24 @@ def test_prometheus_is_told_what_the_newest_hour_cost(tmp_path: Path) -> None:
     newest = floatToGoString((UNTIL - HOUR).timestamp())
     assert f"greenlight_cost_newest_hour_timestamp_seconds {newest}\n" in text
     assert 'greenlight_budget_amount{budget="everything"} 2000.0' in text
+
+
+@mock_aws
+def test_aws_keeps_the_same_budgets_and_a_second_time_there_is_nothing_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    aws = {"account_id": "1" * 12, "emails": ["a@example.org"]}
+    weekly = EVERYTHING | {"name": "a-week", "period": "week"}
+    file = BudgetsFile.model_validate({"aws": aws, "budgets": [EVERYTHING, weekly]})
+    first = cost_outlook.sync_budgets(file)
+    assert first["created"] == ["greenlight-everything"]
+    assert list(first["left_out"]) == ["a-week"]
+    again = cost_outlook.sync_budgets(file)
+    assert (again["created"], again["updated"], again["deleted"]) == ([], [], [])
+    with pytest.raises(ConfigError, match="has no `aws`"):
+        cost_outlook.sync_budgets(BudgetsFile())
 
 
 def test_budgets_in_another_currency_are_refused(tmp_path: Path) -> None:
