@@ -175,8 +175,8 @@ def test_of_two_at_once_one_is_refused_with_who_works_since_when(world, monkeypa
         assert "since 20" in said
         with pytest.raises(RefusedError, match="made or pruned by"):
             world.backups().prune(world.backups().prune_plan("a"), by="test")
-        first.communicate()
-        assert first.returncode == 0
+        first.stdout.read()
+        assert first.wait(60) == 0
     assert made_since(world, before) == {"a": [VERIFIED], "b": [VERIFIED]}
 
 
