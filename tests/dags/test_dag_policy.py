@@ -84,6 +84,7 @@ def test_work_on_the_gpu_is_bounded_by_the_pool_and_in_time(dag_bag):
     gpu = [t for d in dag_bag.dags.values() for t in d.tasks if t.pool == "gpu"]
     assert {t.task_id for t in gpu} >= {"measure_parent", "prove_recipe", "benchmark"}
     assert [t.task_id for t in gpu if t.execution_timeout is None] == []
+    assert {t.queue for t in gpu} == {"gpu"}  # in production a GPU's worker takes no other
 
 
 @pytest.mark.parametrize("path", DAG_FILES, ids=lambda p: p.stem)

@@ -143,17 +143,24 @@ class AirflowApi:
         return str(lines[-1].get("event", "")) if lines else ""
 
     def answer(
-        self, dag_id: str, run_id: str, task_id: str, *, option: str, params: JsonDict
+        self,
+        dag_id: str,
+        run_id: str,
+        task_id: str,
+        *,
+        option: str,
+        params: JsonDict,
+        map_index: int = -1,
     ) -> None:
-        """Answer a task that waits for a person.
+        """Answer a task that waits for a person. `map_index`: -1 where it isn't mapped.
 
         Raises:
             InputError: it doesn't wait, or was answered already.
         """
-        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
+        instance = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/{map_index}"
         response = self._request(
             "PATCH",
-            path,
+            f"{instance}/hitlDetails",
             json={"chosen_options": [option], "params_input": params},
             allowed={400, 404, 409, 422},
         )

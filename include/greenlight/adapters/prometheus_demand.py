@@ -25,17 +25,27 @@ MOST_STEPS = timedelta(days=7)
 
 
 class PrometheusDemand:
-    """`scaling.ports.DemandSource` of one fleet. `query`: what is asked in place of the gateway."""
+    """`scaling.ports.DemandSource` of one fleet.
+
+    `query`: what is asked in place of the gateway. `share`: the part of that which is the fleet's.
+    """
 
     def __init__(
-        self, api: PrometheusApi, *, fleet: str, model: str, query: str | None = None
+        self,
+        api: PrometheusApi,
+        *,
+        fleet: str,
+        model: str,
+        query: str | None = None,
+        share: float = 1.0,
     ) -> None:
-        self._api, self._fleet = api, fleet
+        self._api, self._fleet, self._share = api, fleet, share
         self._demand = query or demand_query(model)
 
     def demand(self, start: datetime, end: datetime) -> DemandSeries | None:
         """Return tokens a second, by the minute."""
-        return self._series(self._demand, start, end)
+        found = self._series(self._demand, start, end)
+        return None if found is None else found.times_as_much(self._share)
 
     def hosts(self, start: datetime, end: datetime) -> DemandSeries | None:
         """Return how many hosts had an engine that answered, by the minute.

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -23,6 +24,9 @@ from greenlight.deploy.journal import History, live, unfinished
 from greenlight.gateway.api_keys import ApiKey
 from greenlight.gateway.audit import Anchor
 from greenlight.registry.approvals import Approval, Decision
+from greenlight.scaling.kept import KeptSchedule
+from greenlight.scaling.look_back import LookBack
+from greenlight.scaling.schedule import Size
 
 log = logging.getLogger(__name__)
 
@@ -137,6 +141,52 @@ def of_audit(head: Anchor | None) -> list[Metric]:
     number.add_metric([], head.number if head else 0)
     ended = [head.at] if head else []
     return [number, _instant(Name.AUDIT_LAST, "When the last record was chained.", ended)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetSchedule:
+    """What is known of a fleet's schedule. `size`: that holds now; `waiting`: for approval."""
+
+    fleet: str
+    applied: KeptSchedule | None
+    size: Size | None
+    waiting: KeptSchedule | None
+    day: LookBack | None
+
+
+def of_schedules(fleets: Iterable[FleetSchedule]) -> list[Metric]:
+    """Return what is planned now, since when, what waits, and how the last day went."""
+    by_fleet = [Label.FLEET]
+    hosts = GaugeMetricFamily(
+        Name.SCHEDULE_HOSTS, "Hosts that the schedule wants now.", labels=[*by_fleet, Label.BOUND]
+    )
+    applied = GaugeMetricFamily(
+        Name.SCHEDULE_APPLIED, "When a schedule was applied last.", labels=by_fleet
+    )
+    waiting = GaugeMetricFamily(
+        Name.SCHEDULE_WAITING, "When the schedule was made that waits for approval.",
+        labels=by_fleet,
+    )  # fmt: skip
+    slo = GaugeMetricFamily(
+        Name.SCHEDULE_SLO, "Share of a day's demand that found enough hosts.",
+        labels=[*by_fleet, Label.KIND],
+    )  # fmt: skip
+    day = GaugeMetricFamily(Name.SCHEDULE_DAY, "Which day that share is of.", labels=by_fleet)
+    for one in fleets:
+        if one.size is not None:
+            hosts.add_metric([one.fleet, "minimum"], one.size.minimum)
+            hosts.add_metric([one.fleet, "desired"], one.size.desired)
+            hosts.add_metric([one.fleet, "maximum"], one.size.maximum)
+        if one.applied is not None and one.applied.applied_at is not None:
+            applied.add_metric([one.fleet], one.applied.applied_at.timestamp())
+        if one.waiting is not None:
+            waiting.add_metric([one.fleet], one.waiting.made_at.timestamp())
+        if one.day is not None:
+            slo.add_metric([one.fleet, "planned"], one.day.planned_slo_pct / 100)
+            slo.add_metric([one.fleet, "real"], one.day.slo_pct / 100)
+            at = datetime.combine(one.day.day, datetime.min.time(), UTC)
+            day.add_metric([one.fleet], at.timestamp())
+    return [hosts, applied, waiting, slo, day]
 
 
 def _instant(name: Name, what: str, times: Sequence[datetime]) -> Metric:

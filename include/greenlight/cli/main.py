@@ -15,7 +15,7 @@ from greenlight.core.logs import configure_logging
 NOUNS = (
     "stack", "models", "data", "quantize", "evidence", "approvals", "deploy", "backup", "restore",
     "gateway", "keys", "audit", "exporter", "cost",
-    "secrets", "production",
+    "scaling", "secrets", "production",
 )  # fmt: skip
 COMMANDS = {
     "demo": "demo",

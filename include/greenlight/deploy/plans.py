@@ -43,7 +43,8 @@ class World:
     `live_serves`: whether the router sends anybody to what is live. `live_answers`: hosts on which
     one of its engines answers, sent to or not; looked for only when it should be given up.
     `live_weight_bytes` belongs to `live`. `served_before`: digests that the fleet served once.
-    `unfinished`: the id of a rollout that was left half-way.
+    `unfinished`: the id of a rollout that was left half-way. `resting`: hosts whose live engine was
+    taken out of traffic, by a schedule or by a person.
     """
 
     now: datetime
@@ -54,6 +55,7 @@ class World:
     live_answers: tuple[str, ...] = ()
     served_before: frozenset[str] = frozenset()
     unfinished: str | None = None
+    resting: tuple[str, ...] = ()
 
     @property
     def live_is_dead(self) -> bool:
@@ -275,6 +277,12 @@ def _about_live(live: Live, fleet: Fleet, world: World, *, replace_dead: bool) -
             f"version {live.version} is live, but none of its engines serves, so there is nothing "
             f"to compare with or to go back to: {start}; if it can never start again, give it up "
             "with --replace-dead"
+        )
+    if world.live_serves and world.resting:
+        yield (
+            f"version {live.version} doesn't serve on {', '.join(world.resting)}, so it would be "
+            f"compared by engines that rest: {start}, or where a schedule lets them rest "
+            f"`greenlight scaling override {fleet.name} --min {len(fleet.hosts)}`"
         )
 
 

@@ -24,7 +24,7 @@ from greenlight.deploy.colours import Colour
 from greenlight.deploy.fleet import load_fleet
 from greenlight.deploy.journal import History, Live, Outcome, history_of, live, unfinished
 from greenlight.deploy.plans import Plan, Wanted, World, plan_rollout
-from greenlight.deploy.ports import EngineState
+from greenlight.deploy.ports import EngineState, ServerMode
 from greenlight.deploy.request import DeployRequest, parse_deploy_request
 from greenlight.deploy.rollout_file import RolloutSettings, load_rollout
 from greenlight.entrypoints.rollout_hold import held
@@ -65,6 +65,7 @@ class Deploy:
         serves = now_live is None or self.tools.router.state().share(now_live.colour) > 0
         wanted, bytes_live = self._wanted(request, now_live, serves=serves)
         left = unfinished(history)
+        resting = self._resting(now_live.colour) if now_live and left is None else ()
         away = self._unreachable()
         answers = (
             self._answering(now_live.colour, away) if request.replace_dead and now_live else ()
@@ -78,6 +79,7 @@ class Deploy:
             unreachable=away,
             served_before=frozenset(r.digest for r, p in history if p.outcome is Outcome.LIVE),
             unfinished=None if left is None or left.id == rollout_id else left.id,
+            resting=resting,
         )
         plan = plan_rollout(
             rollout_id,
@@ -340,6 +342,11 @@ class Deploy:
             found = pool.map(lambda name: self.tools.hosts[name].status(colour).state, asked)
             seen |= {n for n, s in zip(asked, found, strict=True) if s is EngineState.READY}
         return tuple(sorted(seen))
+
+    def _resting(self, colour: Colour) -> tuple[str, ...]:
+        """Return the hosts whose engine of a colour the router was told to send nothing to."""
+        servers = self.tools.router.state().of(colour)
+        return tuple(s.host for s in servers if s.mode is not ServerMode.READY)
 
     def _servers(self) -> list[JsonDict]:
         try:

@@ -54,11 +54,15 @@ def parts(settings: Settings) -> Mapping[str, Read]:
     from greenlight.adapters import table_metrics
     from greenlight.adapters.approval_store import DatabaseApprovals
     from greenlight.adapters.rollout_store import DatabaseJournal
+    from greenlight.adapters.schedule_store import DatabaseSchedules
     from greenlight.entrypoints.gateway_access import open_database, open_stores
+    from greenlight.entrypoints.scaling_days import fleet_schedule
+    from greenlight.scaling.scaling_file import load_scaling
 
     engine, clock = open_database(settings), SystemClock()
     journal, approvals = DatabaseJournal(engine), DatabaseApprovals(engine)
     keys, audit = open_stores(settings)
+    stored = DatabaseSchedules(engine)
 
     def rollouts() -> list[Metric]:
         fleets = read_config(settings.config_file("fleet"), FleetFile).fleets
@@ -66,9 +70,17 @@ def parts(settings: Settings) -> Mapping[str, Read]:
             (fleet, history_of(journal, fleet.name)) for fleet in fleets
         )
 
+    def schedules() -> list[Metric]:
+        named = load_scaling(settings.config_file("scaling")).fleets
+        now = clock.now()
+        return table_metrics.of_schedules(
+            fleet_schedule(stored, fleet, now=now) for fleet in sorted(named)
+        )
+
     return {
         "rollouts": rollouts,
         "approvals": lambda: table_metrics.of_approvals(approvals.approvals()),
         "keys": lambda: table_metrics.of_keys(keys.all_keys(), now=clock.now()),
+        "schedules": schedules,
         "audit": lambda: table_metrics.of_audit(audit.position("").head),
     }

@@ -68,6 +68,10 @@ class DemandSeries:
         """The time from start to end, measured or not."""
         return self.values.size * self.step
 
+    def times_as_much(self, factor: float) -> Self:
+        """Return the same times with so many times the demand."""
+        return type(self)(start=self.start, step=self.step, values=self.values * factor)
+
     def until(self, end: np.datetime64) -> Self:
         """Return the steps that were over by `end`: what is known then."""
         steps = int((end - self.start) // np.timedelta64(self.step))

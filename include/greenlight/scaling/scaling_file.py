@@ -27,7 +27,7 @@ from greenlight.scaling.demand import LearnSettings
 from greenlight.scaling.nowcast import NowcastSettings
 from greenlight.scaling.planning import PlanSettings
 from greenlight.scaling.reactive import ReactiveSettings, Signal
-from greenlight.scaling.regions import RegionShare, check_regions
+from greenlight.scaling.regions import RegionShare, check_regions, share_to_plan_for
 from greenlight.scaling.replay.comparison import CompareSettings
 from greenlight.scaling.schedule import Blackout, Limits
 from greenlight.scaling.schedule_changes import ChangeLimits
@@ -99,7 +99,8 @@ class FleetScaling(Value):
 
     `demand_query`: of tokens a second in PromQL; none: what the gateway counts of the fleet's
     model. `machine_start_s`: from the order of a machine until its engine is started, as its owner
-    measured it; rollouts only measure the rest, so targets that order machines need it.
+    measured it; rollouts only measure the rest, so targets that order machines need it. `region`:
+    which of the regions this fleet is; each region has a fleet of its own.
     """
 
     zone: Text = "UTC"
@@ -114,6 +115,7 @@ class FleetScaling(Value):
     machine_start_s: Annotated[float, Field(gt=0)] | None = None
     blackouts: tuple[BlackoutWindow, ...] = ()
     regions: tuple[RegionShare, ...] = ()
+    region: Text | None = None
     survive_a_region: bool = False
     learn: LearnSettings = LearnSettings()
     plan: PlanSettings = PlanSettings()
@@ -143,11 +145,19 @@ class FleetScaling(Value):
                 check_regions(self.regions)
             except ConfigError as error:
                 raise ValueError(str(error)) from error
+        shares = {region.name: region.share for region in self.regions}
+        if self.regions and not shares.get(self.region or ""):
+            raise ValueError(
+                f"region {self.region!r} must be one of {', '.join(shares)} with a share above 0"
+            )
         if isinstance(self.target, AwsGroup | KedaObject) and self.machine_start_s is None:
             raise ValueError(
                 f"machine_start_s is missing: {self.target.kind} orders machines, and how long one "
                 "takes until its engine is started must be measured"
             )
+        floors = [region.floor for region in self.regions if region.name == self.region]
+        if max([self.floor, *floors]) > self.ceiling:
+            raise ValueError(f"the floor of region {self.region} is above ceiling {self.ceiling}")
         days = [own.day for own in self.own_days]
         if len(set(days)) < len(days):
             raise ValueError("own_days: each day may come once")
@@ -155,8 +165,24 @@ class FleetScaling(Value):
 
     @property
     def limits(self) -> Limits:
-        """Floor and ceiling."""
-        return Limits(floor=self.floor, ceiling=self.ceiling)
+        """Floor, of the fleet or of its region, and ceiling."""
+        floors = [region.floor for region in self.regions if region.name == self.region]
+        return Limits(floor=max([self.floor, *floors]), ceiling=self.ceiling)
+
+    @property
+    def share(self) -> float:
+        """The part of all demand that comes to this fleet, as long as every region is there."""
+        if self.region is None:
+            return 1.0
+        return share_to_plan_for(self.regions, self.region, survive=False)
+
+    @property
+    def surge(self) -> float:
+        """How many times that it is planned for, so that any one other region may be lost."""
+        if self.region is None:
+            return 1.0
+        planned = share_to_plan_for(self.regions, self.region, survive=self.survive_a_region)
+        return planned / self.share
 
     @property
     def windows(self) -> tuple[Blackout, ...]:

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from greenlight.core.digest import digest_json
+from greenlight.core.digest import digest_bytes
 from greenlight.core.errors import InputError, RefusedError
 from greenlight.scaling.kept import KeptSchedule, ScheduleState, as_applied, decided
 from greenlight.scaling.look_back import LookBack
@@ -28,7 +28,7 @@ def a_schedule(fleet: str, *, made_at: datetime = NIGHT, waits_for: tuple[str, .
     """Return a new proposal."""
     text = f"fleet: {fleet}\nmade_at: '{made_at.isoformat()}'\n"
     return KeptSchedule(
-        digest=digest_json(text), fleet=fleet, text=text, state=ScheduleState.PROPOSED,
+        digest=digest_bytes(text.encode()), fleet=fleet, text=text, state=ScheduleState.PROPOSED,
         made_at=made_at, made_by="Airflow", waits_for=waits_for, expected_slo_pct=99.96,
         gpu_hours=360.5,
     )  # fmt: skip

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,14 +19,22 @@ from prometheus_client.parser import text_string_to_metric_families
 from greenlight.adapters import database
 from greenlight.adapters.approval_store import DatabaseApprovals
 from greenlight.adapters.rollout_store import DatabaseJournal
+from greenlight.adapters.schedule_store import DatabaseSchedules
 from greenlight.adapters.stack.secrets import load_or_create_secrets
 from greenlight.deploy.journal import Event, Outcome, Phase, Step
 from greenlight.registry.approvals import Approval, Decision
+from greenlight.scaling.kept import as_applied
 from greenlight.testing.rollout_contract import NOON, a_rollout
+from greenlight.testing.schedules_contract import a_schedule
 from greenlight.testing.servers import postgres_binaries, postgres_server
 
 BINARIES = postgres_binaries()
 pytestmark = pytest.mark.skipif(BINARIES is None, reason="PostgreSQL is not installed")
+SCHEDULE = """
+{fleet: demo, zone: UTC, made_at: 2026-11-24T03:20:00+00:00, lead_s: 60, gpus_per_host: 1,
+ basis: a test, floor: 1, ceiling: 4,
+ week: [{from: mon 00:00, to: mon 00:00, min: 1, desired: 2, max: 3, reason: always}]}
+"""
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
@@ -86,7 +95,7 @@ def test_what_tables_hold_is_what_prometheus_reads_and_nothing_is_made_up(
         empty = read(address)
         assert {key for key, up in empty.items() if key[0].endswith("exporter_up")} == {
             ("greenlight_exporter_up", (("part", part),))
-            for part in ("rollouts", "approvals", "keys", "audit")
+            for part in ("rollouts", "approvals", "keys", "audit", "schedules")
         }
         assert not [name for name, _ in empty if name.endswith("timestamp_seconds")]
 
@@ -113,7 +122,15 @@ def test_what_tables_hold_is_what_prometheus_reads_and_nothing_is_made_up(
                 evidence_digest="e" * 64,
             )
         )
+        schedules = DatabaseSchedules(engine)
+        proposed = schedules.add(replace(a_schedule("demo"), text=SCHEDULE))
+        applied = as_applied(proposed, by="t", at=NOON)
+        schedules.change(applied, was=proposed.state)
         found = read(address)
+    planned = (("bound", "desired"), ("fleet", "demo"))
+    assert found["greenlight_schedule_hosts", planned] == 2
+    when = found["greenlight_schedule_applied_timestamp_seconds", (("fleet", "demo"),)]
+    assert when == NOON.timestamp()
     live = (("fleet", "one"), ("outcome", "live"))
     assert found["greenlight_rollouts_total", live] == 1
     assert found["greenlight_rollout_last_timestamp_seconds", live] == NOON.timestamp()

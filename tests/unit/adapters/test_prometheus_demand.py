@@ -96,3 +96,8 @@ def test_a_query_of_ones_own_must_be_one_series(api):
     own = PrometheusDemand(api, fleet="f", model="chat", query="up")
     with pytest.raises(ConfigError, match="put a sum around it"):
         own.demand(NOON, NOON + HOUR)
+
+
+def test_a_regions_fleet_gets_its_share(api):
+    found = PrometheusDemand(api, fleet="f", model="chat", share=0.2).demand(NOON, NOON + HOUR)
+    assert found.values[:20] == pytest.approx(3.0)

@@ -14,8 +14,25 @@ PLAIN = {
     MetricName.HTTP_ACTIVE,
     MetricName.INFERENCE_QUEUE,
     MetricName.GATEWAY_UPSTREAM,
+    MetricName.SCHEDULE_HOSTS,
+    MetricName.EXPORTER_UP,
+    MetricName.LIVE_VERSION,
+    MetricName.API_KEYS,
+    MetricName.AUDIT_RECORDS,
+    MetricName.COST_HOURS_ASIDE,
+    MetricName.COST_ANOMALIES,
 }
 """Gauges that count things or say yes and no have no unit."""
+MONEY = {
+    MetricName.COST_HOURLY,
+    MetricName.COST_MODEL_HOURLY,
+    MetricName.COST_PER_MILLION,
+    MetricName.COST_ADVISED_SAVING,
+    MetricName.BUDGET_AMOUNT,
+    MetricName.BUDGET_SPENT,
+    MetricName.BUDGET_EXPECTED,
+}
+"""In the currency of the price book, which a name can't know."""
 COMMON = {
     MetricName.HTTP_REQUESTS,
     MetricName.HTTP_SECONDS,
@@ -30,7 +47,7 @@ COMMON = {
 def test_metric_names_follow_the_conventions(name):
     units = ("_seconds", "_bytes", "_ratio", "_total")
     assert re.fullmatch(r"greenlight_[a-z_]+", name) or name in COMMON
-    assert name.endswith(units) or name in PLAIN
+    assert name.endswith(units) or name in PLAIN | MONEY
 
 
 @pytest.mark.parametrize("name", LabelName)

@@ -214,3 +214,10 @@ def test_a_bad_request_names_the_key(values):
 @pytest.mark.parametrize("version", [3, "champion"])
 def test_a_version_is_a_number_or_an_alias(version):
     assert parse_deploy_request({"fleet": "f", "version": version}).version == version
+
+
+def test_a_live_version_that_rests_on_a_host_is_not_compared():
+    found = plan(resting=("h1",))
+    assert any("doesn't serve on h1" in r and "--min 2" in r for r in found.refusals)
+    assert plan(resting=()).refusals == ()
+    assert not any("rest" in r for r in plan(resting=("h1",), live_serves=False).refusals)

@@ -3,7 +3,7 @@ from rollout_worlds import Colour, RolloutWorld
 
 from greenlight.core.errors import GateError, RefusedError
 from greenlight.deploy.journal import Step
-from greenlight.deploy.ports import EngineState
+from greenlight.deploy.ports import EngineState, ServerMode
 from greenlight.deploy.request import DeployRequest
 from greenlight.entrypoints.rollout_hold import Way, held
 
@@ -101,3 +101,13 @@ def test_traffic_is_back_before_the_load_has_ended(live):
     with pytest.raises(GateError, match="at 10 %"):
         live.run(2)
     assert at_its_end[-1] == 1
+
+
+def test_nothing_is_compared_with_engines_that_rest(live):
+    live.router.set_modes({("gpu-1", BLUE): ServerMode.MAINT}, fence=live.leases.fence("f"))
+    live.hosts["gpu-1"].stop(BLUE)
+    with pytest.raises(RefusedError, match="doesn't serve on gpu-1"):
+        begin(live, 2, "r2")
+    assert live.leases.current("f") is None
+    live.deploy.start()
+    assert live.run(2)["outcome"] == "live"

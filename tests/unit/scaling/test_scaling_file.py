@@ -56,6 +56,12 @@ def test_the_fast_loop_is_a_share_of_what_was_measured(chat):
         ({"target": {"kind": "aws_autoscaling", "group": "g"}}, "region"),
         ({"blackouts": [{"from": "friday", "to": "mon 07:00", "reason": "x"}]}, "'friday'"),
         ({"regions": [{"name": "eu", "share": 0.5}]}, "add up to 0.5"),
+        ({"regions": [{"name": "eu", "share": 1}]}, "region None must be one of eu"),
+        ({"regions": [{"name": "eu", "share": 1}], "region": "us"}, "'us' must be one of eu"),
+        (
+            {"regions": [{"name": "eu", "share": 1, "floor": 9}], "region": "eu"},
+            "floor of region eu is above ceiling 8",
+        ),
         ({"plan": {"quantile": 1.0}}, "less than 1"),
         (
             {"own_days": [{"day": "2026-01-02", "name": n} for n in "ab"]},
@@ -76,3 +82,16 @@ def test_holidays_of_a_country_that_does_not_exist_are_named(chat):
 def test_a_fleet_that_is_not_named_has_no_schedule():
     with pytest.raises(ConfigError, match=r"no fleet 'other': it has chat, demo"):
         load_fleet_scaling(EXAMPLE, "other")
+
+
+def test_a_regions_fleet_has_its_share_its_floor_and_room_for_the_loss_of_another(chat):
+    regions = [
+        {"name": "eu", "share": 0.5, "floor": 3},
+        {"name": "us", "share": 0.25},
+        {"name": "ap", "share": 0.25, "failover": {"eu": 1.0}},
+    ]
+    fleet = chat(regions=regions, region="eu", survive_a_region=True)
+    assert (fleet.limits.floor, fleet.share) == (3, 0.5)
+    assert fleet.surge == pytest.approx(0.75 / 0.5)
+    assert chat(regions=regions, region="eu").surge == 1.0
+    assert (chat().share, chat().surge) == (1.0, 1.0)
