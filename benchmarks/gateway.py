@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -220,7 +221,8 @@ def our_gateway(
     """Yield ours, one worker, as a user starts it."""
     home = folder / "home"
     (home / "config").mkdir(parents=True)
-    load_or_create_secrets(home / "secrets")
+    load_or_create_secrets(world.folder / "secrets")  # one database, so one audit log
+    shutil.copytree(world.folder / "secrets", home / "secrets")
     password = folder / "redis-password"
     password.write_text(str(world.redis.address.password))
     port, metrics_port = free_port(), free_port()
