@@ -27,6 +27,7 @@ from greenlight.cost.report import (
     CostReport,
     DayPrice,
     ExpectedDay,
+    LookBackRow,
     ModelRow,
     NamedCost,
     Outlook,
@@ -42,8 +43,10 @@ from greenlight.cost.unit_costs import Beside, unit_costs
 from greenlight.entrypoints.cost_outlook import CostOutlook, month_of, open_outlook
 from greenlight.forecast.choose import Forecast
 from greenlight.registry.ports import RunLog
+from greenlight.scaling.look_back import LookBack
 
 if TYPE_CHECKING:
+    from greenlight.core.settings import Settings
     from greenlight.cost.allocation import CostLine
     from greenlight.entrypoints.cost_tools import CostTools
     from greenlight.registry.ports import ModelRegistry
@@ -65,6 +68,8 @@ class Looked:
     found: Sequence[Anomaly | NotJudged]
     pairs: Sequence[Beside] = ()
     """Quantized versions beside their parents."""
+    schedule: tuple[LookBackRow, ...] | None = None
+    """Days of the fleets' schedules; `None`: no fleet has one."""
 
 
 def build(tools: CostTools, looked: Looked) -> CostReport:
@@ -101,6 +106,7 @@ def build(tools: CostTools, looked: Looked) -> CostReport:
         savings=_savings(advice),
         anomalies=tuple(_anomaly(one) for one in looked.found if isinstance(one, Anomaly)),
         anomalies_why_not=_why_not_judged(looked.found),
+        look_back=looked.schedule,
         unknown=tuple(_unknown(tools, spend)),
         sources=tuple(sorted({price.source for price in tools.prices.prices})),
     )
@@ -404,7 +410,40 @@ def make(tools: CostTools) -> CostReport:
     until = outlook.until
     lines = tools.store.lines(month_of(until).start, until)
     units = unit_costs(lines, output_weight=tools.config.output_weight)
-    return build(tools, replace(looked, pairs=beside_parents(units)))
+    days = schedule_days(tools.settings, month_of(until).start.date(), until.date())
+    return build(tools, replace(looked, pairs=beside_parents(units), schedule=days))
+
+
+def schedule_days(settings: Settings, first: date, last: date) -> tuple[LookBackRow, ...] | None:
+    """Return what was planned and what happened, by day and fleet; `None`: nothing is planned.
+
+    Raises:
+        ConfigError: scaling.yaml is wrong.
+    """
+    from greenlight.adapters.schedule_store import DatabaseSchedules
+    from greenlight.entrypoints.gateway_access import open_database
+    from greenlight.entrypoints.scaling_tools import scheduled_fleets
+
+    fleets = scheduled_fleets(settings)
+    if not fleets:
+        return None
+    store = DatabaseSchedules(open_database(settings))
+    found = [(fleet, one) for fleet in fleets for one in store.look_backs(fleet, first, last)]
+    return tuple(day_row(fleet, one) for fleet, one in sorted(found, key=lambda p: p[1].day))
+
+
+def day_row(fleet: str, one: LookBack) -> LookBackRow:
+    """Return a day of a fleet's schedule as the report has it."""
+    worst = "" if one.worst_hour is None else f", the most was missed at {one.worst_hour:02d}:00"
+    return LookBackRow(
+        day=one.day,
+        planned_hours=one.planned_hours,
+        used_hours=one.hours,
+        planned_slo=one.planned_slo_pct / 100,
+        slo=one.slo_pct / 100,
+        says=f"{fleet}: demand was {one.error:.0%} off what was expected, "
+        f"{one.spare_hours:.1f} GPU-hours were spare{worst}; {one.share:.0%} of it was measured",
+    )
 
 
 def look(tools: CostTools, outlook: CostOutlook) -> Looked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -13,6 +14,7 @@ from greenlight.adapters.cost_report import render_costs
 from greenlight.cost.report import CostReport, Standing
 from greenlight.entrypoints import cost_page
 from greenlight.entrypoints.cost_outlook import CostOutlook
+from greenlight.scaling.look_back import LookBack
 from greenlight.testing.costs_contract import some_advice
 from greenlight.testing.memory_costs import MemoryCosts
 from greenlight.testing.memory_registry import MemoryRegistry
@@ -74,6 +76,20 @@ def test_a_home_without_any_cost_has_a_report_that_says_so(tmp_path: Path) -> No
     report = made(opened(tmp_path, EVERYTHING, store=MemoryCosts(), since=None))
     assert report.spent is None
     assert "unknown" in render_costs(report)
+
+
+def test_days_of_a_schedule_say_what_was_planned_and_what_came(tmp_path: Path) -> None:
+    found = LookBack(
+        day=date(2026, 11, 23), share=0.98, planned_hours=40, hours=44, spare_hours=6.5,
+        planned_slo_pct=99.5, slo_pct=99.9, error=0.08, worst_hour=9,
+    )  # fmt: skip
+    row = cost_page.day_row("demo", found)
+    assert (row.planned_hours, row.used_hours, row.slo) == (40, 44, pytest.approx(0.999))
+    outlook = opened(tmp_path, EVERYTHING)
+    looked = replace(cost_page.look(outlook._tools, outlook), schedule=(row,))
+    page = render_costs(cost_page.build(outlook._tools, looked))
+    assert "demo: demand was 8% off what was expected" in page
+    assert "the most was missed at 09:00" in page
 
 
 def test_use_is_told_by_the_hour_of_the_week(tmp_path: Path) -> None:
