@@ -855,6 +855,51 @@ DEPLOYMENTS = Board(
             ),
         ),
         Row(
+            title="Schedule",
+            panels=(
+                Panel(
+                    title="Hosts wanted",
+                    about="By the applied schedule: minimum, desired, maximum.",
+                    unit=Unit.COUNT,
+                    queries=(
+                        Query(
+                            expr='greenlight_schedule_hosts{fleet=~"$fleet"}',
+                            legend="{{fleet}} {{bound}}",
+                            rare=True,
+                        ),
+                    ),
+                ),
+                Panel(
+                    title="Demand that found enough hosts",
+                    about="Yesterday: as planned, and as it was.",
+                    unit=Unit.PERCENT,
+                    steps=good_above(0.99, 0.97),
+                    runbook="docs/runbooks/scaling.md#schedulemissed",
+                    queries=(
+                        Query(
+                            expr='greenlight_schedule_slo_ratio{fleet=~"$fleet"}',
+                            legend="{{fleet}} {{kind}}",
+                            rare=True,
+                        ),
+                    ),
+                ),
+                Panel(
+                    title="Waits for approval since",
+                    about="A schedule whose change is large.",
+                    unit=Unit.AGO,
+                    kind=Kind.NUMBER,
+                    runbook="docs/runbooks/scaling.md#schedulewaits",
+                    queries=(
+                        Query(
+                            expr='greenlight_schedule_waiting_since_timestamp_seconds{fleet=~"$fleet"} * 1000',
+                            legend="{{fleet}}",
+                            rare=True,
+                        ),
+                    ),
+                ),
+            ),
+        ),
+        Row(
             title="People",
             panels=(
                 Panel(
