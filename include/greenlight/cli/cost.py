@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from greenlight.entrypoints.cost_advice import Advising
 
 app = typer.Typer(
-    help="Costs: run, show, export, budgets, anomalies, report, analyze, advice, reconcile.",
+    help="Costs: run, show, export, budgets, anomalies, spot, report, analyze, advice, reconcile.",
     no_args_is_help=True,
 )
 
@@ -216,6 +216,40 @@ def anomalies(
             say(f"  {labels}: {cause.cost:,.2f}, usually {cause.expected:,.2f}")
     whys = sorted({one.why for one in found if not isinstance(one, Anomaly)})
     say(f"{len(odd)} stand out on {asked}{''.join(f'; not judged: {why}' for why in whys)}")
+
+
+@app.command()
+def spot(
+    trace: Annotated[Path, typer.Argument(help="CSV: timestamp, pool, price, taken (0 or 1).")],
+    *,
+    hosts: Annotated[int, typer.Option(min=1, help="How many must serve.")],
+    on_demand: Annotated[float, typer.Option(min=0, help="Price of an hour on demand.")],
+    floor: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the hosts that stays on demand.")
+    ] = 0.3,
+    step_minutes: Annotated[float, typer.Option(min=1)] = 5,
+) -> None:
+    """Plan a mixed fleet from the first half of a trace, and try it on the second half."""
+    from greenlight.cost.spot.fleet import SpotSettings
+    from greenlight.entrypoints.cost_spot import plan_and_try
+
+    tried = plan_and_try(
+        trace,
+        hosts=hosts,
+        on_demand=Decimal(str(on_demand)),
+        step=timedelta(minutes=step_minutes),
+        settings=SpotSettings(floor_share=floor),
+    )
+    plan, went = tried.plan, tried.replayed
+    bought = ", ".join(f"{count} in {pool}" for pool, count in plan.spot) or "none on spot"
+    say(f"{plan.on_demand} on demand, {bought}: saves {plan.monthly_saving:,.2f} a month by plan")
+    for one in plan.left_out:
+        say(f"  not {one.pool}: {one.why}")
+    saving = "unknown" if went.saving is None else f"{went.saving:.1%}"
+    say(
+        f"tried on {went.hours:,.0f} h: saving {saving} net of {went.interruptions} interruptions, "
+        f"{went.short:.3%} of the host-hours short, {went.unknown_hours:,.0f} h without prices"
+    )
 
 
 @app.command()

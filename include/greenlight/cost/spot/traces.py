@@ -38,6 +38,22 @@ class SpotTrace:
         """How many steps there are."""
         return next((values.size for values in self.prices.values()), 0)
 
+    def halves(self) -> tuple[SpotTrace, SpotTrace]:
+        """Return what came first and what came after: to plan from, and to try the plan on."""
+        middle = self.steps // 2
+        later = self.start + middle * self.step
+        parts = ((self.start, slice(None, middle)), (later, slice(middle, None)))
+        first, second = (
+            SpotTrace(
+                start=start,
+                step=self.step,
+                prices={pool: values[part] for pool, values in self.prices.items()},
+                taken={pool: values[part] for pool, values in self.taken.items()},
+            )
+            for start, part in parts
+        )
+        return first, second
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Market:
