@@ -213,14 +213,19 @@ class ResticRepository:
 
         Raises:
             UnavailableError: the store stayed away.
+            ResourceError: the disk here stayed full; restic 0.14 may wait for ever then.
         """
-        asked_at, away_since = time.monotonic(), None
+        asked_at = full_at = time.monotonic()
+        away_since = None
         while True:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return process.wait(POLL_S)
             if asks_in_vain(_text(stderr)):
                 return None
             now = time.monotonic()
+            full_at = full_at if self._is_full() else now
+            if now - full_at >= self._patience_s:
+                raise self._no_room("restic doesn't go on")
             if now - asked_at < self._patience_s / 4:
                 continue
             try:
