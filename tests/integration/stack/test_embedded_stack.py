@@ -59,6 +59,10 @@ def world(tmp_path_factory):
     project = folder / "project"
     for name in ("dags", "plugins", "include/config"):
         shutil.copytree(PROJECT / name, project / name)
+    for path in (project / "dags").glob("*.py"):  # in the hours after its time a schedule is due
+        path.write_text(
+            path.read_text().replace("paused_upon_creation=False", "paused_upon_creation=True")
+        )
     (project / "dags/sleeper.py").write_text(SLEEPER)
     settings = Settings(home=folder / "a home with spaces", project=project)
     steps = Steps()
