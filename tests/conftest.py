@@ -12,10 +12,14 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from greenlight.core.settings import Settings
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 PROJECT = Path(__file__).resolve().parents[1]
 FOREIGN = ("AIRFLOW", "GREENLIGHT_", "MLFLOW_", "PG")
@@ -59,3 +63,19 @@ def make_settings(tmp_path: Path) -> Callable[..., Settings]:
         return Settings.model_validate({"home": tmp_path / "home"} | changes)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def database_engine() -> Iterator[sa.Engine]:
+    """A new PostgreSQL with Greenlight's tables, empty."""
+    from greenlight.adapters import database
+    from greenlight.testing.servers import postgres_binaries, postgres_server
+
+    binaries = postgres_binaries()
+    if binaries is None:
+        pytest.skip("PostgreSQL is not installed")
+    with postgres_server(binaries) as url:
+        database.migrate(url)
+        engine = database.open_engine(url)
+        yield engine
+        engine.dispose()

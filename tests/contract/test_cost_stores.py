@@ -4,25 +4,11 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from greenlight.adapters import database
 from greenlight.adapters.cost_store import DatabaseCosts
 from greenlight.cost.bill import HOUR
 from greenlight.cost.ports import CostStore
 from greenlight.testing.costs_contract import CostsContract, a_day, a_line, an_hour
 from greenlight.testing.memory_costs import MemoryCosts
-from greenlight.testing.servers import postgres_binaries, postgres_server
-
-BINARIES = postgres_binaries()
-needs_postgres = pytest.mark.skipif(BINARIES is None, reason="PostgreSQL is not installed")
-
-
-@pytest.fixture(scope="module")
-def engine():
-    with postgres_server(BINARIES) as url:
-        database.migrate(url)
-        engine = database.open_engine(url)
-        yield engine
-        engine.dispose()
 
 
 class TestMemory(CostsContract):
@@ -31,11 +17,10 @@ class TestMemory(CostsContract):
         return MemoryCosts()
 
 
-@needs_postgres
 class TestPostgres(CostsContract):
     @pytest.fixture
-    def costs(self, engine) -> CostStore:
-        return DatabaseCosts(engine)
+    def costs(self, database_engine) -> CostStore:
+        return DatabaseCosts(database_engine)
 
     def test_two_that_save_the_same_hour_at_once_leave_one(self, costs):
         start = a_day()
@@ -55,7 +40,7 @@ class TestPostgres(CostsContract):
         ],
         ids=["without a bill", "not an hour", "another state"],
     )
-    def test_an_hour_that_makes_no_sense_is_refused(self, engine, values):
+    def test_an_hour_that_makes_no_sense_is_refused(self, database_engine, values):
         statement = sa.text(f"INSERT INTO cost_hours VALUES {values}")
-        with pytest.raises(IntegrityError), engine.begin() as connection:
+        with pytest.raises(IntegrityError), database_engine.begin() as connection:
             connection.execute(statement)

@@ -16,26 +16,14 @@ from greenlight.testing.gateway_access import a_key, an_event, empty_tables, pas
 from greenlight.testing.keys_contract import KeysContract
 from greenlight.testing.manual_clock import NOON
 from greenlight.testing.memory_gateway import MemoryAudit, MemoryKeys
-from greenlight.testing.servers import free_port, postgres_binaries, postgres_server
-
-BINARIES = postgres_binaries()
-needs_postgres = pytest.mark.skipif(BINARIES is None, reason="PostgreSQL is not installed")
-
-
-@pytest.fixture(scope="module")
-def server():
-    with postgres_server(BINARIES) as url:
-        database.migrate(url)
-        engine = database.open_engine(url)
-        yield engine
-        engine.dispose()
+from greenlight.testing.servers import free_port
 
 
 @pytest.fixture
-def engine(server):
+def engine(database_engine):
     """A database whose tables are empty."""
-    empty_tables(server)
-    return server
+    empty_tables(database_engine)
+    return database_engine
 
 
 class TestMemoryKeys(KeysContract):
@@ -51,7 +39,6 @@ class TestMemoryAudit(AuditContract):
         return MemoryAudit(secret=AUDIT_SECRET)
 
 
-@needs_postgres
 class TestPostgresKeys(KeysContract):
     @pytest.fixture
     def stores(self, engine):
@@ -79,7 +66,6 @@ class TestPostgresKeys(KeysContract):
             store.get("k")
 
 
-@needs_postgres
 class TestPostgresAudit(AuditContract):
     @pytest.fixture
     def audit(self, engine):

@@ -5,7 +5,6 @@ Every test gets a new world of two hosts, `gpu-1` and `gpu-2`, whose engines all
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ import pytest
 from greenlight.core.errors import ConfigError, RefusedError
 from greenlight.deploy.colours import Colour
 from greenlight.deploy.ports import Router, RouterState, ServerMode
+from greenlight.testing.waiting import wait_for
 
 BLUE, GREEN = Colour.BLUE, Colour.GREEN
 HOSTS = ("gpu-1", "gpu-2")
@@ -34,10 +34,12 @@ class RouterWorld:
 
     def wait_until(self, holds: Callable[[RouterState], bool]) -> None:
         """Return when the router's state is as wanted; fail after some seconds."""
-        deadline = time.monotonic() + PATIENCE_S
-        while not holds(self.router.state()):
-            assert time.monotonic() < deadline, self.router.state()
-            time.sleep(0.01)
+        wait_for(
+            lambda: holds(self.router.state()),
+            seconds=PATIENCE_S,
+            every_s=0.01,
+            why=self.router.state,
+        )
 
 
 class RouterContract:

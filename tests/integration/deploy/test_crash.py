@@ -8,10 +8,10 @@ import multiprocessing
 import os
 import re
 import signal
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from math import ceil
 
@@ -33,6 +33,7 @@ from greenlight.testing.haproxy_worlds import haproxy_program
 from greenlight.testing.local_fleet import FLEET, MODEL, local_fleet
 from greenlight.testing.servers import postgres_binaries, postgres_server
 from greenlight.testing.simulation import Simulation
+from greenlight.testing.waiting import wait_for
 
 pytestmark = [
     pytest.mark.crash,
@@ -43,6 +44,7 @@ pytestmark = [
 
 KILLED = -signal.SIGKILL
 PATIENCE_S = 60
+wait_until = partial(wait_for, seconds=PATIENCE_S)
 LEASE_S = crashing_rollout.SETTINGS["lease_s"]
 SLOW = Simulation(first_token_s=0.01, token_s=0.001, tokens=8, slow_first_token=100.0)
 """Found out by the comparison, although every request is answered: none may be dropped.
@@ -150,7 +152,7 @@ class World:
         assert self.processes() == Counter([*serving, "router"])
         assert self.aliases() == {str(Alias.CHAMPION): version}
         # Who was killed after its very last entry leaves a lease, which ends by itself.
-        wait_until(lambda: self.leases.current(FLEET) is None, at_most_s=LEASE_S + 1)
+        wait_until(lambda: self.leases.current(FLEET) is None, seconds=LEASE_S + 1)
 
     def assert_done_once(self, version):
         """No step was done twice, and the rollout ended once."""
@@ -163,13 +165,6 @@ def exit_code(process):
     process.join(PATIENCE_S)
     assert process.exitcode is not None, "the controller hangs"
     return process.exitcode
-
-
-def wait_until(holds, *, at_most_s=PATIENCE_S):
-    deadline = time.monotonic() + at_most_s
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def wait_until_frozen(process):

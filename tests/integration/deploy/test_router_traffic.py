@@ -19,6 +19,7 @@ from greenlight.deploy.colours import Colour
 from greenlight.deploy.ports import ServerMode
 from greenlight.testing.haproxy_worlds import a_fleet, haproxy_program, haproxy_router
 from greenlight.testing.servers import free_port
+from greenlight.testing.waiting import wait_for
 
 pytestmark = [
     pytest.mark.skipif(haproxy_program() is None, reason="HAProxy is not installed"),
@@ -61,11 +62,8 @@ class World:
     def sessions(self, colour):
         return sum(s.sessions for s in self.router.state().of(colour))
 
-    def wait_until(self, holds, *, at_most_s=10):
-        deadline = time.monotonic() + at_most_s
-        while not holds():
-            assert time.monotonic() < deadline, self.router.state()
-            time.sleep(0.01)
+    def wait_until(self, holds):
+        wait_for(holds, seconds=10, every_s=0.01, why=self.router.state)
 
 
 @contextmanager

@@ -6,8 +6,9 @@ import asyncio
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from greenlight.testing.haproxy_worlds import a_fleet, haproxy_router
 from greenlight.testing.memory_limits import MemoryLimits
 from greenlight.testing.memory_rollouts import MemoryJournal, MemoryLeases
 from greenlight.testing.simulation import Simulation
+from greenlight.testing.waiting import wait_for
 
 GREEDY: dict[str, Any] = {
     "model": MODEL,
@@ -48,6 +50,7 @@ FLEET = "gpus"
 SEEN_S = 1.5
 """By then the gateway has looked at the journal again."""
 WAIT_S = 15.0
+eventually = partial(wait_for, seconds=WAIT_S, every_s=0.05)
 DIGESTS = {Colour.BLUE: "b" * 64, Colour.GREEN: "c" * 64}
 
 
@@ -315,10 +318,3 @@ def test_without_a_live_version_nothing_is_kept(
         for _ in range(2):
             assert "x-cache" not in ask(gateway).headers
     assert len(engine.requests) == 2
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    until = time.monotonic() + WAIT_S
-    while not holds():
-        assert time.monotonic() < until, "it never came true"
-        time.sleep(0.05)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from greenlight.testing.gateway_worlds import (
 from greenlight.testing.memory_limits import MemoryLimits
 from greenlight.testing.servers import free_port
 from greenlight.testing.simulation import Simulation
+from greenlight.testing.waiting import wait_for
 
 
 class Away:
@@ -53,6 +54,7 @@ USED = TOKENS + 1
 """With the token that ends an answer."""
 QUICK = Simulation(first_token_s=0.01, token_s=0.002, tokens=TOKENS)
 WAIT_S = 5.0
+eventually = partial(wait_for, seconds=WAIT_S)
 
 
 @pytest.fixture
@@ -78,14 +80,6 @@ def post(world: GatewayWorld, body: Any = None, **options: Any) -> httpx.Respons
     path = options.pop("path", "/v1/chat/completions")
     headers |= options.pop("headers", {})
     return httpx.post(f"{world.url}{path}", content=content, headers=headers, **options)
-
-
-def eventually(holds: Callable[[], Any]) -> Any:
-    until = time.monotonic() + WAIT_S
-    while not (found := holds()):
-        assert time.monotonic() < until, "it never came true"
-        time.sleep(0.02)
-    return found
 
 
 def test_an_openai_client_gets_its_answer(gateway: GatewayWorld, engine: EngineSimulator) -> None:

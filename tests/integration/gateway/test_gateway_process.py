@@ -7,10 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,11 @@ from greenlight.testing.gateway_worlds import MODEL, write_tokenizer
 from greenlight.testing.redis_servers import RedisProcess, redis_is_installed, redis_process
 from greenlight.testing.servers import free_ports, postgres_binaries, postgres_server
 from greenlight.testing.simulation import Simulation
+from greenlight.testing.waiting import wait_for
 
 PROGRAM = Path(sys.executable).with_name("greenlight")
 WAIT_S = 60.0
+eventually = partial(wait_for, seconds=WAIT_S, every_s=0.1)
 ASKED = {"model": MODEL, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 20}
 
 pytestmark = [
@@ -149,13 +151,6 @@ def answers(url: str) -> bool:
         return httpx.get(f"{url}/readyz", timeout=5).status_code == 200
     except httpx.HTTPError:
         return False
-
-
-def eventually(holds: Callable[[], object], *, why: Callable[[], str] = str) -> None:
-    until = time.monotonic() + WAIT_S
-    while not holds():
-        assert time.monotonic() < until, why()
-        time.sleep(0.1)
 
 
 def test_a_key_of_the_command_line_opens_and_what_it_did_is_in_the_chain(

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from greenlight.adapters.airflow_api import FINISHED, AirflowApi
+from greenlight.adapters.airflow_api import FINISHED
 from greenlight.adapters.ml_process import child_environment
 from greenlight.adapters.s3 import delete, keys_under, open_client
 from greenlight.adapters.stack.services import StackAddresses
@@ -31,6 +30,7 @@ from greenlight.entrypoints.backup_tools import BackupTools, open_tools
 from greenlight.entrypoints.models import open_registry
 from greenlight.registry.ports import Registration, RunLog
 from greenlight.registry.tags import Alias, Tag
+from greenlight.testing.airflow_runs import call, cancel, end_of, open_api, wait_for
 from greenlight.testing.model_folders import write_llama
 
 pytestmark = [
@@ -54,9 +54,7 @@ class World:
 
     def __init__(self, settings: Settings, found: StackAddresses) -> None:
         self.settings, self.found = settings, found
-        self.api = AirflowApi(
-            found.airflow_url, user=found.airflow_user, password=found.airflow_password
-        )
+        self.api = open_api(found, NIGHTLY, DRILL)
 
     @property
     def tools(self) -> BackupTools:
@@ -68,8 +66,7 @@ class World:
         return self.end_of(dag_id, run_id)
 
     def end_of(self, dag_id: str, run_id: str) -> str:
-        wait_for(lambda: self.api.run_state(dag_id, run_id) in FINISHED, seconds=ENDED_WITHIN_S)
-        return self.api.run_state(dag_id, run_id)
+        return end_of(self.api, dag_id, run_id, within_s=ENDED_WITHIN_S)
 
     def last_line(self, dag_id: str, run_id: str, task_id: str) -> str:
         task = next(t for t in self.api.tasks(dag_id, run_id) if t.task_id == task_id)
@@ -80,10 +77,6 @@ class World:
         begun = [task for task in self.api.tasks(dag_id, run_id) if task.started]
         return {t.task_id: self.api.last_log_line(dag_id, run_id, t) for t in begun}
 
-    def cancel(self, dag_id: str, run_id: str) -> None:
-        """Do what "Mark run as failed" does in the UI."""
-        self.call("PATCH", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}", json={"state": "failed"})
-
     def wait_for_due_runs(self, dag_id: str) -> None:
         """Return when nothing of a schedule is on its way: Airflow catches up on a time just gone.
 
@@ -91,22 +84,12 @@ class World:
         """
 
         def nothing_is_due() -> bool:
-            due = self.call("GET", f"/api/v2/dags/{dag_id}")["next_dagrun_run_after"]
-            runs = self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns")["dag_runs"]
+            due = call(self.found, "GET", f"/api/v2/dags/{dag_id}")["next_dagrun_run_after"]
+            runs = call(self.found, "GET", f"/api/v2/dags/{dag_id}/dagRuns")["dag_runs"]
             later = due is not None and datetime.fromisoformat(due) > datetime.now(UTC)
             return later and all(run["state"] in FINISHED for run in runs)
 
         wait_for(nothing_is_due, seconds=ENDED_WITHIN_S)
-
-    def call(self, method: str, path: str, **options: Any) -> Any:
-        """Ask Airflow's API for what `AirflowApi` has no use for."""
-        with httpx.Client(base_url=self.found.airflow_url, trust_env=False, timeout=30) as client:
-            body = {"username": self.found.airflow_user, "password": self.found.airflow_password}
-            token = client.post("/auth/token", json=body).json()["access_token"]
-            bearer = {"Authorization": f"Bearer {token}"}
-            answer = client.request(method, path, headers=bearer, **options)
-        assert answer.is_success, answer.text
-        return answer.json()
 
     def sets_in(self, region: str) -> tuple[str, ...]:
         return self.tools.store(region).ids()
@@ -161,7 +144,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         found = stack.up(settings, report=lambda *_: None)
         world = World(settings, found)
         register_champion(settings, folder / "model")
-        wait_for(lambda: world.api.has_dag(NIGHTLY) and world.api.has_dag(DRILL), seconds=120)
         for dag_id in (NIGHTLY, DRILL):
             world.wait_for_due_runs(dag_id)
         yield world
@@ -195,13 +177,6 @@ def has_ended(process: psutil.Process) -> bool:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
-
-
-def wait_for(condition: Callable[[], object], *, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"it is not so after {seconds:.0f} seconds"
-        time.sleep(0.5)
 
 
 def test_two_nights_leave_two_verified_sets_in_each_region(world: World) -> None:
@@ -242,7 +217,7 @@ def test_the_heartbeat_proves_time_and_writes_metrics_that_can_be_read(world: Wo
 def test_a_cancelled_drill_leaves_nothing_and_is_no_success(world: World) -> None:
     before = world.drills()
     database, task = world.begin_drill("cancelled", region="a")
-    world.cancel(DRILL, "cancelled")
+    cancel(world.found, DRILL, "cancelled")
     wait_for(lambda: not world.left_behind(), seconds=120)
     assert world.end_of(DRILL, "cancelled") == "failed"
     assert has_ended(database)

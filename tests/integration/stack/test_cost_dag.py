@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 
 import httpx
@@ -12,13 +11,14 @@ import pytest
 import yaml
 
 from greenlight.adapters import database
-from greenlight.adapters.airflow_api import FINISHED, AirflowApi
+from greenlight.adapters.airflow_api import AirflowApi
 from greenlight.adapters.rollout_store import DatabaseJournal
 from greenlight.adapters.stack.services import StackAddresses
 from greenlight.core.settings import Settings
 from greenlight.cost.hours import HourState
 from greenlight.entrypoints import stack
 from greenlight.entrypoints.cost_tools import open_tools
+from greenlight.testing.airflow_runs import end_of, open_api, wait_for
 from greenlight.testing.cost_fleet import (
     COST,
     FLEET,
@@ -76,23 +76,13 @@ def found(settings: Settings) -> Iterator[StackAddresses]:
 
 @pytest.fixture(scope="module")
 def api(found: StackAddresses) -> AirflowApi:
-    api = AirflowApi(found.airflow_url, user=found.airflow_user, password=found.airflow_password)
-    wait_for(lambda: api.has_dag(DAG), seconds=120)
-    return api
-
-
-def wait_for(condition: Callable[[], object], *, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"it is not so after {seconds:.0f} seconds"
-        time.sleep(0.5)
+    return open_api(found, DAG)
 
 
 def run(api: AirflowApi, name: str, **conf: str) -> str:
     """Start a run, and return the state in which it ended."""
     api.start_run(DAG, run_id=name, conf=conf)
-    wait_for(lambda: api.run_state(DAG, name) in FINISHED, seconds=ENDED_WITHIN_S)
-    return api.run_state(DAG, name)
+    return end_of(api, DAG, name, within_s=ENDED_WITHIN_S)
 
 
 def alerts_at(found: StackAddresses) -> set[tuple[str, str]]:

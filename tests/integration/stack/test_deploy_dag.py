@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import yaml
 
-from greenlight.adapters.airflow_api import FINISHED, WAITING_FOR_A_PERSON, AirflowApi
+from greenlight.adapters.airflow_api import WAITING_FOR_A_PERSON, AirflowApi
 from greenlight.adapters.haproxy.router import HaproxyRouter
 from greenlight.adapters.hosts import open_host
 from greenlight.core.settings import Settings
@@ -22,6 +22,7 @@ from greenlight.entrypoints import approvals, deploy, stack
 from greenlight.entrypoints.models import open_registry
 from greenlight.registry.ports import ModelRegistry, Version
 from greenlight.registry.tags import Alias
+from greenlight.testing.airflow_runs import end_of, open_api, wait_for
 from greenlight.testing.candidates import register_candidate, register_parent
 from greenlight.testing.local_fleet import QUICK
 from greenlight.testing.servers import free_ports
@@ -63,8 +64,7 @@ class World:
             self.api.answer(
                 DAG, run_id, "approve", option="Approve", params={"reason": "looks good"}
             )
-        wait_for(lambda: self.api.run_state(DAG, run_id) in FINISHED, seconds=ENDED_WITHIN_S)
-        return self.api.run_state(DAG, run_id)
+        return end_of(self.api, DAG, run_id, within_s=ENDED_WITHIN_S)
 
     def state(self, run_id: str, task: str) -> str | None:
         return {t.task_id: t.state for t in self.api.tasks(DAG, run_id)}.get(task)
@@ -87,11 +87,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     write_config(settings)
     try:
         found = stack.up(settings, report=lambda *_: None)
-        api = AirflowApi(
-            found.airflow_url, user=found.airflow_user, password=found.airflow_password
-        )
-        wait_for(lambda: api.has_dag(DAG), seconds=120)
-        yield World(settings, api, open_registry(settings))
+        yield World(settings, open_api(found, DAG), open_registry(settings))
     finally:
         stop_engines(settings)
         stack.down(settings, report=lambda *_: None)
@@ -125,13 +121,6 @@ def stop_engines(settings: Settings) -> None:
         for colour in Colour:
             open_host(host, fleet.engine, settings=settings).stop(colour)
     HaproxyRouter(fleet, folder=settings.home / "router" / fleet.name).stop(grace_s=2)
-
-
-def wait_for(condition: Callable[[], object], *, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"it is not so after {seconds:.0f} seconds"
-        time.sleep(0.5)
 
 
 def test_a_baseline_then_an_approved_version_then_a_broken_one(world: World) -> None:
@@ -171,7 +160,6 @@ def test_a_rejected_version_goes_nowhere(world: World) -> None:
     wait_for(lambda: world.state(run_id, "approve") == WAITING_FOR_A_PERSON, seconds=180)
     time.sleep(1)
     world.api.answer(DAG, run_id, "approve", option="Reject", params={"reason": "too early"})
-    wait_for(lambda: world.api.run_state(DAG, run_id) in FINISHED, seconds=ENDED_WITHIN_S)
-    assert world.api.run_state(DAG, run_id) == "failed"
+    assert end_of(world.api, DAG, run_id, within_s=ENDED_WITHIN_S) == "failed"
     assert "too early" in world.last_line(run_id, "begin")
     assert world.status()["live"] == before

@@ -18,6 +18,7 @@ from greenlight.core.findings import Answer
 from greenlight.core.settings import PROJECT, Settings
 from greenlight.entrypoints import stack
 from greenlight.entrypoints.doctor import open_doctor
+from greenlight.testing.airflow_runs import wait_for
 
 pytestmark = pytest.mark.timeout(500)
 
@@ -83,13 +84,6 @@ def api(world):
         yield client
 
 
-def wait_for(condition, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"it is not so after {seconds} seconds"
-        time.sleep(0.5)
-
-
 def pids(settings):
     return {line.name: line.pid for line in stack.status(settings)}
 
@@ -122,7 +116,10 @@ def test_the_doctor_finds_a_new_stack_fit_and_says_what_it_can_not_have_yet(worl
     found = list(doctor.run(fit))
     assert {one.part for one in found} == set(fit)
     assert {one.answer for one in found} == {Answer.OK}, found
-    wait_for(lambda: {one.answer for one in doctor.run(["monitoring"])} <= {Answer.OK, WARNING})
+    wait_for(
+        lambda: {one.answer for one in doctor.run(["monitoring"])} <= {Answer.OK, WARNING},
+        seconds=120,
+    )
     told = list(doctor.run(["monitoring"]))[-1]
     assert (told.answer, told.evidence) == (WARNING, "alerts go to: nobody")
     backup = list(doctor.run(["backup"]))
@@ -219,7 +216,7 @@ def test_up_brings_back_only_what_died(world):
 def test_y_down_does_not_wait_for_a_running_task(world, api):
     answer = api.post("/api/v2/dags/sleeper/dagRuns", json={"logical_date": None})
     task = f"/api/v2/dags/sleeper/dagRuns/{answer.json()['dag_run_id']}/taskInstances/sleep"
-    wait_for(lambda: api.get(task).json()["state"] == "running")
+    wait_for(lambda: api.get(task).json()["state"] == "running", seconds=120)
     steps = Steps()
     stack.down(world[0], report=steps)
     scheduler = [at for step, _, at in steps if step == ServiceName.SCHEDULER]

@@ -5,20 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import psutil
 import pytest
 
-from greenlight.adapters.airflow_api import FINISHED, AirflowApi
+from greenlight.adapters.airflow_api import AirflowApi
 from greenlight.adapters.ml_process import child_environment
 from greenlight.adapters.stack.services import ServiceName, StackAddresses
 from greenlight.core.settings import Settings
 from greenlight.entrypoints import data, models, stack
 from greenlight.registry.tags import Tag
+from greenlight.testing.airflow_runs import cancel, end_of, open_api, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.ml, pytest.mark.timeout(2400)]
 
@@ -48,24 +47,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, 
 
 @pytest.fixture(scope="module")
 def api(world: tuple[Settings, StackAddresses]) -> AirflowApi:
-    found = world[1]
-    api = AirflowApi(found.airflow_url, user=found.airflow_user, password=found.airflow_password)
-    wait_for(lambda: api.has_dag(DAG), seconds=120)
-    return api
+    return open_api(world[1], DAG)
 
 
 def request(seed: int) -> dict[str, Any]:
     """A short run; another protocol for each, so that none finds the work of another."""
     protocol = {"max_choice_items": 40 + seed, "max_answers": 60, "max_new_tokens": 8}
     return {"model": MODEL, "recipes": ["q4-g32"], "protocol": protocol}
-
-
-def wait_for(condition: Callable[[], object], *, seconds: float) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"it is not so after {seconds:.0f} seconds"
-        time.sleep(0.2)
-    return found
 
 
 def jobs(settings: Settings) -> list[psutil.Process]:
@@ -100,22 +88,9 @@ def test_a_run_cancelled_in_airflow_ends_its_jobs(
     settings, found = world
     api.start_run(DAG, run_id="cancelled", conf=request(1))
     wait_for(lambda: jobs(settings), seconds=120)
-    mark_failed(found, "cancelled")
+    cancel(found, DAG, "cancelled")
     wait_for(lambda: not jobs(settings), seconds=GONE_WITHIN_S)
     assert api.run_state(DAG, "cancelled") == "failed"
-
-
-def mark_failed(found: StackAddresses, run: str) -> None:
-    """Do what "Mark run as failed" does in the UI."""
-    with httpx.Client(base_url=found.airflow_url, trust_env=False, timeout=30) as client:
-        body = {"username": found.airflow_user, "password": found.airflow_password}
-        token = client.post("/auth/token", json=body).json()["access_token"]
-        answer = client.patch(
-            f"/api/v2/dags/{DAG}/dagRuns/{run}",
-            json={"state": "failed"},
-            headers={"Authorization": f"Bearer {token}"},
-        )
-        assert answer.is_success, answer.text
 
 
 def test_a_run_whose_scheduler_is_killed_finishes_after_it_is_back(
@@ -131,7 +106,7 @@ def test_a_run_whose_scheduler_is_killed_finishes_after_it_is_back(
     wait_for(lambda: not jobs(settings), seconds=GONE_WITHIN_S)
 
     stack.up(settings, report=lambda *_: None)
-    wait_for(lambda: api.run_state(DAG, "killed") in FINISHED, seconds=DONE_WITHIN_S)
+    end_of(api, DAG, "killed", within_s=DONE_WITHIN_S)
     ended = states(api, "killed")
     assert ended["prove_recipe"] == "success"
     assert ended["choose"] == "failed", "a random model has too little data to pass"

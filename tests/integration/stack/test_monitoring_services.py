@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from greenlight.adapters.stack.ports import read_ports
 from greenlight.adapters.stack.services import ServiceName, State
 from greenlight.core.errors import UnavailableError
 from greenlight.core.settings import PROJECT, Ports, Settings
+from greenlight.testing.waiting import wait_for
 
 pytestmark = [
     pytest.mark.skipif(shutil.which(name) is None, reason=f"{name} is not installed")
@@ -27,6 +28,7 @@ pytestmark = [
 ONLY = set(PROGRAMS)
 CONSOLES = sorted((PROJECT / "monitoring/prometheus/consoles").glob("*.html"))
 SEEN_S = 60.0
+eventually = partial(wait_for, seconds=SEEN_S, every_s=0.5)
 """A scrape comes every 15 s; a busy machine is late."""
 
 
@@ -56,14 +58,6 @@ def ask(settings: Settings, path: str, **params: str) -> Any:
     answer = httpx.get(url, params=params, trust_env=False)
     assert answer.is_success, answer.text
     return answer.json()["data"]
-
-
-def eventually(condition: Callable[[], Any]) -> Any:
-    until = time.monotonic() + SEEN_S
-    while not (found := condition()):
-        assert time.monotonic() < until, f"it is not so after {SEEN_S:g} s"
-        time.sleep(0.5)
-    return found
 
 
 def test_they_are_healthy_and_listen_on_loopback_only(home: Settings) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from greenlight.adapters import database
-from greenlight.adapters.airflow_api import FINISHED, AirflowApi
+from greenlight.adapters.airflow_api import AirflowApi
 from greenlight.adapters.rollout_store import DatabaseJournal
 from greenlight.adapters.stack.services import StackAddresses
 from greenlight.core.digest import manifest_of
@@ -27,6 +27,7 @@ from greenlight.entrypoints.scaling_tools import open_tools
 from greenlight.registry.ports import Registration, RunLog
 from greenlight.registry.tags import Tag
 from greenlight.scaling.kept import ScheduleState
+from greenlight.testing.airflow_runs import end_of, open_api, wait_for
 from greenlight.testing.cost_fleet import FLEET
 from greenlight.testing.prometheus_servers import backfill, open_metrics
 from greenlight.testing.rollout_contract import a_rollout
@@ -135,16 +136,7 @@ def deploy(settings: Settings, journal: DatabaseJournal) -> None:
 
 @pytest.fixture(scope="module")
 def api(found: StackAddresses) -> AirflowApi:
-    api = AirflowApi(found.airflow_url, user=found.airflow_user, password=found.airflow_password)
-    wait_for(lambda: api.has_dag(DAG), seconds=120)
-    return api
-
-
-def wait_for(condition: Callable[[], object], *, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"it is not so after {seconds:.0f} seconds"
-        time.sleep(0.5)
+    return open_api(found, DAG)
 
 
 def states(api: AirflowApi, run_id: str) -> dict[tuple[str, str | None], str | None]:
@@ -156,8 +148,7 @@ def states(api: AirflowApi, run_id: str) -> dict[tuple[str, str | None], str | N
 
 
 def ended(api: AirflowApi, run_id: str) -> str:
-    wait_for(lambda: api.run_state(DAG, run_id) in FINISHED, seconds=ENDED_WITHIN_S)
-    return api.run_state(DAG, run_id)
+    return end_of(api, DAG, run_id, within_s=ENDED_WITHIN_S)
 
 
 def test_a_first_schedule_asks_and_is_applied_after_a_yes(

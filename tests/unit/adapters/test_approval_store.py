@@ -4,28 +4,15 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from greenlight.adapters import database
 from greenlight.adapters.approval_store import DatabaseApprovals
 from greenlight.registry.approvals import Approval, Decision
-from greenlight.testing.servers import postgres_binaries, postgres_server
 
-BINARIES = postgres_binaries()
-pytestmark = pytest.mark.skipif(BINARIES is None, reason="PostgreSQL is not installed")
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
-@pytest.fixture(scope="module")
-def engine():
-    with postgres_server(BINARIES) as url:
-        database.migrate(url)
-        engine = database.open_engine(url)
-        yield engine
-        engine.dispose()
-
-
 @pytest.fixture
-def store(engine):
-    return DatabaseApprovals(engine)
+def store(database_engine):
+    return DatabaseApprovals(database_engine)
 
 
 def approval(model, *, at=NOON, version=1, decision="approved"):
@@ -66,8 +53,8 @@ def test_decisions_come_oldest_first_and_by_version(store):
 @pytest.mark.parametrize(
     "statement", ["DELETE FROM approvals", "UPDATE approvals SET reason = ''", "TRUNCATE approvals"]
 )
-def test_history_cannot_be_rewritten(store, engine, statement):
+def test_history_cannot_be_rewritten(store, database_engine, statement):
     store.append(approval("history"))
-    with pytest.raises(IntegrityError, match="append-only"), engine.begin() as connection:
+    with pytest.raises(IntegrityError, match="append-only"), database_engine.begin() as connection:
         connection.execute(sa.text(statement))
     assert store.approvals(model="history")

@@ -6,29 +6,21 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psutil
 
 from greenlight.adapters.processes import LeashedProcess
+from greenlight.testing.waiting import wait_for
 
 FOREVER = "import time; time.sleep(60)"
 PATIENCE_S = 10.0
+eventually = partial(wait_for, seconds=PATIENCE_S)
 
 
 def python(code: str, *arguments: object) -> list[str]:
     return [sys.executable, "-S", "-c", code, *map(str, arguments)]
-
-
-def eventually(check: Callable[[], object]) -> bool:
-    deadline = time.monotonic() + PATIENCE_S
-    while not check():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def pid_in(file: Path) -> int:

@@ -3,7 +3,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import psutil
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from greenlight.adapters.stack.ports import ask_kernel
 from greenlight.adapters.stack.services import Service, ServiceName
 from greenlight.adapters.stack.supervisor import Supervisor, identity
+from greenlight.testing.waiting import wait_for
 
 NAME = ServiceName.MLFLOW
 SLEEP = "import time; time.sleep(300)"
@@ -44,13 +44,6 @@ def service(code, tmp_path, **settings):
         inherited={"PATH": os.environ["PATH"]},
         cwd=tmp_path,
     )
-
-
-def wait_for(condition, seconds=10):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never became true"
-        time.sleep(0.02)
 
 
 def test_a_service_leads_a_session_of_its_own_and_writes_a_log(supervisor, tmp_path):

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import pytest
 
@@ -10,6 +9,7 @@ from greenlight.adapters.traffic import Traffic
 from greenlight.core.errors import RefusedError
 from greenlight.testing.engine_simulator import EngineSimulator
 from greenlight.testing.simulation import Simulation
+from greenlight.testing.waiting import wait_for
 
 PROMPTS = tuple(GoldenPrompt(id=n, text=f"prompt {n}", max_tokens=50) for n in range(5))
 
@@ -23,16 +23,9 @@ def traffic(engine: EngineSimulator, **changes: object) -> Traffic:
     return Traffic(engine.url, model=engine.model, plan=LoadPlan(**plan))  # type: ignore[arg-type]
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.02)
-
-
 def test_healthy_traffic_fails_nowhere_and_every_request_is_counted() -> None:
     with simulator() as engine, traffic(engine) as running:
-        wait_until(lambda: running.counts.requests >= 100)
+        wait_for(lambda: running.counts.requests >= 100, seconds=20)
         counts = running.stop()
         assert len(engine.requests) == counts.requests
     assert 0 < counts.streams < counts.requests
@@ -43,7 +36,7 @@ def test_stopping_waits_for_answers_and_sends_no_more() -> None:
     with simulator(first_token_s=1) as engine:
         running = traffic(engine)
         running.start()
-        wait_until(lambda: running.counts.in_flight >= 20)
+        wait_for(lambda: running.counts.in_flight >= 20, seconds=20)
         counts = running.stop()
         assert counts.requests >= 20
         assert counts.failed == 0
@@ -65,7 +58,7 @@ def test_what_fails_is_counted_by_what_was_wrong(
     fault: dict[str, float], share: float, counted: str
 ) -> None:
     with simulator(**fault) as engine, traffic(engine, stream_share=share) as running:
-        wait_until(lambda: running.counts.requests >= 60)
+        wait_for(lambda: running.counts.requests >= 60, seconds=20)
         counts = running.stop()
     assert 0 < counts.failed < counts.requests
     assert getattr(counts, counted) == counts.failed
@@ -74,7 +67,7 @@ def test_what_fails_is_counted_by_what_was_wrong(
 
 def test_an_engine_that_crashes_is_seen() -> None:
     with simulator(crash_after_s=0.5) as engine, traffic(engine) as running:
-        wait_until(lambda: running.counts.failed >= 10)
+        wait_for(lambda: running.counts.failed >= 10, seconds=20)
         counts = running.stop()
     assert counts.requests > counts.failed
 
@@ -84,8 +77,8 @@ def test_a_hanging_engine_does_not_slow_the_sending() -> None:
         simulator(hang_after_s=0) as engine,
         traffic(engine, timeout_s=1.0, max_in_flight=30) as running,
     ):
-        wait_until(lambda: running.counts.in_flight == 30)
-        wait_until(lambda: running.counts.requests >= 20)  # refused at once, and timeouts
+        wait_for(lambda: running.counts.in_flight == 30, seconds=20)
+        wait_for(lambda: running.counts.requests >= 20, seconds=20)  # refused at once, and timeouts
         counts = running.stop()
     assert counts.failed == counts.requests
     assert counts.reasons.keys() == {
@@ -110,7 +103,7 @@ def test_one_core_sends_four_hundred_a_second() -> None:
     with simulator() as engine:
         used, began = time.process_time(), time.monotonic()
         with traffic(engine, rate=450.0) as running:
-            wait_until(lambda: running.counts.requests >= 1000)
+            wait_for(lambda: running.counts.requests >= 1000, seconds=20)
             counts = running.stop()
         used, took = time.process_time() - used, time.monotonic() - began
     assert counts.failed == 0

@@ -1,5 +1,4 @@
 import threading
-import time
 from datetime import UTC, datetime
 
 import pytest
@@ -7,6 +6,7 @@ import pytest
 from greenlight.core.errors import LostLeaseError, UnavailableError
 from greenlight.entrypoints.lease_keeper import LeaseKeeper
 from greenlight.testing.memory_rollouts import MemoryLeases
+from greenlight.testing.waiting import wait_for
 
 TTL_S = 0.4
 
@@ -18,13 +18,6 @@ def leases():
 
 def keeper(leases):
     return LeaseKeeper(leases, leases.acquire("f", holder="ana", ttl_s=TTL_S), ttl_s=TTL_S)
-
-
-def wait_for(condition):
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def lost(held):

@@ -17,6 +17,7 @@ from greenlight.core.errors import ConfigError, UnavailableError
 from greenlight.testing.engine_simulator import CRASHED, EngineSimulator, read_arguments, run
 from greenlight.testing.servers import free_port
 from greenlight.testing.simulation import FILE, Simulation
+from greenlight.testing.waiting import wait_for
 
 Start = Callable[..., tuple[subprocess.Popen[bytes], str]]
 
@@ -93,18 +94,11 @@ def test_sigterm_loses_no_answer(start: Start) -> None:
     with httpx.Client(trust_env=False) as client, ThreadPoolExecutor(40) as threads:
         asked = [threads.submit(client.request, **ask(url)) for _ in range(40)]
         running = 'num_requests_running{engine="0",model_name="m"} 40.0'
-        wait_until(lambda: running in client.get(f"{url}/metrics").text)
-        wait_until(lambda: any(future.done() for future in asked))
+        wait_for(lambda: running in client.get(f"{url}/metrics").text, seconds=20)
+        wait_for(lambda: any(future.done() for future in asked), seconds=20)
         process.send_signal(signal.SIGTERM)
         assert [future.result(20).status_code for future in asked] == [200] * 40
     assert process.wait(10) == 0
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.005)
 
 
 def test_streams_that_take_too_long_are_cut(start: Start) -> None:

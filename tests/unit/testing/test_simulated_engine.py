@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from greenlight.testing.engine_simulator import EngineSimulator
 from greenlight.testing.simulated_engine import STRANGE, SimulatedEngine
 from greenlight.testing.simulation import Simulation
+from greenlight.testing.waiting import wait_for
 
 QUICK = {"first_token_s": 0.0, "token_s": 0.0, "tokens": 4}
 
@@ -58,13 +59,6 @@ def events_of(response: httpx.Response) -> list[Any]:
     return [line if line == "[DONE]" else json.loads(line) for line in lines]
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.01)
-
-
 def metrics(engine: EngineSimulator) -> dict[str, float]:
     families = text_string_to_metric_families(get(engine, "/metrics").text)
     found = {}
@@ -79,7 +73,7 @@ def test_an_engine_loads_and_then_is_ready(start: Callable[..., EngineSimulator]
     engine = start(load_s=0.3)
     assert get(engine, "/health").status_code == 503
     assert ask(engine).status_code == 503
-    wait_until(lambda: get(engine, "/health").status_code == 200)
+    wait_for(lambda: get(engine, "/health").status_code == 200)
     assert ask(engine).status_code == 200
 
 
@@ -163,7 +157,7 @@ def test_more_requests_than_fit_have_to_wait(start: Callable[..., EngineSimulato
     began = time.monotonic()
     for thread in threads:
         thread.start()
-    wait_until(lambda: metrics(engine)["vllm:num_requests_waiting"] == 1)
+    wait_for(lambda: metrics(engine)["vllm:num_requests_waiting"] == 1)
     assert metrics(engine)["vllm:num_requests_running"] == 1
     for thread in threads:
         thread.join(10)
@@ -175,7 +169,7 @@ def test_a_client_that_hangs_up_frees_its_place(start: Callable[..., EngineSimul
     engine = start(first_token_s=60)
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(f"{engine.url}/v1/chat/completions", json=body(), timeout=0.2, trust_env=False)
-    wait_until(lambda: metrics(engine)["vllm:request_success_totalabort"] == 1)
+    wait_for(lambda: metrics(engine)["vllm:request_success_totalabort"] == 1)
     assert metrics(engine)["vllm:num_requests_running"] == 0
 
 
@@ -223,7 +217,7 @@ def test_a_cut_stream_ends_without_its_last_event(start: Callable[..., EngineSim
 def test_a_fault_may_begin_later(start: Callable[..., EngineSimulator]) -> None:
     engine = start(error_rate=1, start_after_s=0.5)
     assert ask(engine).status_code == 200
-    wait_until(lambda: ask(engine).status_code == 500)
+    wait_for(lambda: ask(engine).status_code == 500)
     plant(engine, start_after_s=60)
     assert ask(engine).status_code == 200
 
