@@ -9,15 +9,16 @@ of the environment; the gateway's command sets it before a worker starts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar, cast
 
 import psutil
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
 
 from greenlight.core.metrics import LabelName as Label
 from greenlight.core.metrics import MetricName as Name
@@ -217,21 +218,7 @@ class GatewayMetrics:
         return Histogram(name, what, labels, registry=self.registry, buckets=buckets)
 
 
-def serve_metrics(folder: Path, *, address: str, port: int) -> tuple[int, Callable[[], None]]:
-    """Serve what all workers have counted; return the port, and what ends it."""
-    registry = CollectorRegistry()
-    registry.register(_Living(folder))
-    server, thread = start_http_server(port, addr=address, registry=registry)
-
-    def stop() -> None:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-    return server.server_port, stop
-
-
-class _Living:
+class LivingWorkers(Collector):
     """What all workers have counted; a worker that was killed has no gauges any more."""
 
     def __init__(self, folder: Path) -> None:

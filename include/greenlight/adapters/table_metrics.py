@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -60,22 +59,6 @@ class TableCollector(Collector):
     def describe(self) -> Iterable[Metric]:
         """Say nothing beforehand: what there is depends on the tables."""
         return []
-
-
-def serve_tables(
-    parts: Mapping[str, Read], *, address: str, port: int
-) -> tuple[int, Callable[[], None]]:
-    """Serve `/metrics`; return the port, and what ends it."""
-    registry = CollectorRegistry()
-    registry.register(TableCollector(parts))
-    server, thread = start_http_server(port, addr=address, registry=registry)
-
-    def stop() -> None:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-    return server.server_port, stop
 
 
 def of_rollouts(fleets: Iterable[tuple[Fleet, History]]) -> list[Metric]:

@@ -40,12 +40,9 @@ def open_approvals(settings: Settings) -> ApprovalStore:
         RefusedError: none is configured, and the stack is not up.
     """
     from greenlight.adapters.approval_store import DatabaseApprovals
-    from greenlight.adapters.database import open_engine
     from greenlight.entrypoints import stack
 
-    return DatabaseApprovals(
-        open_engine(settings.database_url or stack.addresses(settings).database_url)
-    )
+    return DatabaseApprovals(stack.open_database(settings))
 
 
 def record(

@@ -15,8 +15,9 @@ from greenlight.core.files import folder_in_the_making, write_json
 from greenlight.core.settings import Settings
 from greenlight.core.types import JsonDict
 from greenlight.entrypoints.approvals import open_approvals
-from greenlight.entrypoints.gateway_access import open_database, open_stores
+from greenlight.entrypoints.gateway_access import open_stores
 from greenlight.entrypoints.gateway_audit import AuditLog, Checked, open_log
+from greenlight.entrypoints.stack import open_database
 from greenlight.gateway.audit import EventName
 from greenlight.gateway.stores import KeyStore
 from greenlight.registry.ports import ApprovalStore

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -68,6 +68,7 @@ class CostOutlook:
                 f"give both in one currency"
             )
         self._tools, self.file, self._forecasts = tools, file, forecasts
+        self._known: dict[Hashable, Forecast | TooLittleHistory] = {}
 
     @property
     def until(self) -> datetime:
@@ -97,13 +98,21 @@ class CostOutlook:
         It begins with the newest block that isn't whole yet, so that no hour is counted twice.
         """
         begin = block_start(self.until, BLOCK)
-        series = self.spend(begin - HISTORY, begin, where).blocks(BLOCK)
-        steps = (span.end - begin) // BLOCK
+        asked = (begin, span.end, frozenset((where or {}).items()))
+        if asked not in self._known:  # seconds of a core each
+            self._known[asked] = self._forecast(*asked)
+        return begin, self._known[asked]
+
+    def _forecast(
+        self, begin: datetime, end: datetime, where: frozenset[tuple[Dimension, str]]
+    ) -> Forecast | TooLittleHistory:
+        series = self.spend(begin - HISTORY, begin, dict(where)).blocks(BLOCK)
+        steps = (end - begin) // BLOCK
         if series is None:
-            return begin, TooLittleHistory(why="not one quarter of a day has a whole bill yet")
+            return TooLittleHistory(why="not one quarter of a day has a whole bill yet")
         if steps < 1:
-            return begin, TooLittleHistory(why="the period is nearly over")
-        return begin, forecast(series, steps=steps, settings=self._forecasts)
+            return TooLittleHistory(why="the period is nearly over")
+        return forecast(series, steps=steps, settings=self._forecasts)
 
     def status(self, budget: Budget) -> Status:
         """Return how a budget stands in its present period."""
@@ -230,8 +239,7 @@ def open_sinks(
 
     reminded: list[AlertSink] = []
     if file.alertmanager:
-        url = tools.settings.alertmanager_url or stack.addresses(tools.settings).alertmanager_url
-        reminded.append(AlertmanagerApi(url))
+        reminded.append(AlertmanagerApi(stack.alertmanager_url(tools.settings)))
     return tuple(reminded), (SnsAlerts(file.sns_topic),) if file.sns_topic else ()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -39,7 +39,7 @@ from greenlight.cost.rightsizing.series import Resource
 from greenlight.cost.savings import Recorded, State, count_once
 from greenlight.cost.spend import DAY, HourlySpend
 from greenlight.cost.totals import Dimension
-from greenlight.cost.unit_costs import Beside, unit_costs
+from greenlight.cost.unit_costs import Beside, UnitCost, unit_costs
 from greenlight.entrypoints.cost_outlook import CostOutlook, month_of, open_outlook
 from greenlight.forecast.choose import Forecast
 from greenlight.registry.ports import RunLog
@@ -66,8 +66,8 @@ class Looked:
     outlook: CostOutlook
     statuses: Sequence[Status]
     found: Sequence[Anomaly | NotJudged]
-    pairs: Sequence[Beside] = ()
-    """Quantized versions beside their parents."""
+    beside: Callable[[tuple[UnitCost, ...]], Sequence[Beside]] = lambda _: ()
+    """Finds each quantized version's parent among what was billed."""
     schedule: tuple[LookBackRow, ...] | None = None
     """Days of the fleets' schedules; `None`: no fleet has one."""
 
@@ -79,6 +79,7 @@ def build(tools: CostTools, looked: Looked) -> CostReport:
     span = month_of(until)
     spend = outlook.spend(span.start, until)
     lines = tools.store.lines(spend.start, until)
+    units = unit_costs(lines, output_weight=tools.config.output_weight)
     whole = _whole_budget(looked.statuses)
     advice = tools.store.advice()
     counted = count_once(advice)
@@ -97,7 +98,7 @@ def build(tools: CostTools, looked: Looked) -> CostReport:
         budget=whole.budget.amount if whole else None,
         budgets=tuple(_budget(status) for status in looked.statuses),
         prices=tuple(_prices(lines, spend, tools.config.output_weight)),
-        models=_models(lines, looked.pairs, tools.config.output_weight),
+        models=_models(units, looked.beside(units)),
         tenants=_tenants(tools, spend),
         heat=_heat(tools, until),
         heat_of="GPU" if any(plan.gpus for plan in tools.plans(until - HOUR)) else "CPU",
@@ -252,9 +253,7 @@ def _prices(
         )
 
 
-def _models(
-    lines: Sequence[CostLine], pairs: Sequence[Beside], output_weight: float
-) -> tuple[ModelRow, ...]:
+def _models(units: Sequence[UnitCost], pairs: Sequence[Beside]) -> tuple[ModelRow, ...]:
     of = {(pair.child.model, pair.child.version): pair for pair in pairs}
     return tuple(
         ModelRow(
@@ -268,7 +267,7 @@ def _models(
             used_per_output=one.on_usage.output if one.on_usage else None,
             **_beside(of.get((one.model, one.version))),
         )
-        for one in unit_costs(lines, output_weight=output_weight)
+        for one in units
     )
 
 
@@ -406,12 +405,9 @@ def make(tools: CostTools) -> CostReport:
     from greenlight.entrypoints.cost_versions import beside_parents
 
     outlook = open_outlook(tools)
-    looked = look(tools, outlook)
     until = outlook.until
-    lines = tools.store.lines(month_of(until).start, until)
-    units = unit_costs(lines, output_weight=tools.config.output_weight)
     days = schedule_days(tools.settings, month_of(until).start.date(), until.date())
-    return build(tools, replace(looked, pairs=beside_parents(units), schedule=days))
+    return build(tools, replace(look(tools, outlook), beside=beside_parents, schedule=days))
 
 
 def schedule_days(settings: Settings, first: date, last: date) -> tuple[LookBackRow, ...] | None:
@@ -421,8 +417,8 @@ def schedule_days(settings: Settings, first: date, last: date) -> tuple[LookBack
         ConfigError: scaling.yaml is wrong.
     """
     from greenlight.adapters.schedule_store import DatabaseSchedules
-    from greenlight.entrypoints.gateway_access import open_database
     from greenlight.entrypoints.scaling_tools import scheduled_fleets
+    from greenlight.entrypoints.stack import open_database
 
     fleets = scheduled_fleets(settings)
     if not fleets:

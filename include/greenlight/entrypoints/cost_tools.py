@@ -77,7 +77,6 @@ def open_tools(settings: Settings | None = None) -> CostTools:
     """
     from greenlight.adapters.cost_expectations import check_hour
     from greenlight.adapters.cost_store import DatabaseCosts
-    from greenlight.adapters.database import open_engine
     from greenlight.adapters.focus_files import FocusFiles
     from greenlight.adapters.rollout_store import DatabaseJournal
     from greenlight.deploy.fleet import FleetFile
@@ -87,7 +86,7 @@ def open_tools(settings: Settings | None = None) -> CostTools:
     settings = settings or load_settings()
     config = load_cost_file(settings.config_file("cost"))
     fleets = read_config(settings.config_file("fleet"), FleetFile).fleets
-    engine = open_engine(settings.database_url or stack.addresses(settings).database_url)
+    engine = stack.open_database(settings)
     journal = DatabaseJournal(engine)
     rollouts = {fleet.name: journal.rollouts(fleet.name) for fleet in fleets}
     deployed = tuple(fleet for fleet in fleets if rollouts[fleet.name])
@@ -119,7 +118,7 @@ def _usage(settings: Settings, config: CostFile) -> UsageSource:
 
     asked = config.prometheus
     api = PrometheusApi(
-        settings.prometheus_url or stack.addresses(settings).prometheus_url,
+        stack.prometheus_url(settings),
         token=read_secret(asked.token_file) if asked.token_file else None,
     )
     return PrometheusUsage(

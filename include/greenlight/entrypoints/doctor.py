@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from greenlight.core.clock import Clock, SystemClock
 from greenlight.core.errors import ConfigError, InputError
@@ -20,16 +19,12 @@ from greenlight.core.findings import Answer, Check, Finding, answer_if, look
 from greenlight.core.settings import Settings, load_settings, read_config
 from greenlight.deploy.fleet import FleetFile
 
-if TYPE_CHECKING:
-    from greenlight.adapters.stack.services import StackAddresses
-
 DISK_SHARE, DISK_GB = 0.1, 10
 CERTIFICATE_DAYS = 14
 PROGRAMS = (
     "haproxy", "redis-server", "pgbackrest", "restic", "prometheus", "prometheus-alertmanager",
     "prometheus-node-exporter",
 )  # fmt: skip
-WHERE = "/usr/bin:/usr/sbin:/usr/local/bin:/bin"
 GB = 10**9
 
 
@@ -69,13 +64,15 @@ class Doctor:
                 yield from look(name, check)
 
     def machine(self) -> Iterator[Finding]:
-        """Look at Python, programs, disk and memory."""
+        """Look at Python, programs and disk."""
+        from greenlight.adapters.processes import find_program
+
         version = platform.python_version()
         yield answer_if(
             "machine", sys.version_info[:2] == (3, 11), f"Python {version}",
             fix="run scripts/setup: it brings 3.11",
         )  # fmt: skip
-        missing = [name for name in PROGRAMS if shutil.which(name, path=WHERE) is None]
+        missing = [name for name in PROGRAMS if find_program(name) is None]
         yield answer_if(
             "machine", not missing,
             f"missing: {', '.join(missing)}" if missing else f"{len(PROGRAMS)} programs found",
@@ -246,18 +243,13 @@ class Doctor:
         from greenlight.adapters.monitoring_api import receivers, silent_targets
         from greenlight.entrypoints import stack
 
-        addresses: StackAddresses | None = None
-        if self.settings.prometheus_url is None or self.settings.alertmanager_url is None:
-            addresses = stack.addresses(self.settings)
-        prometheus = self.settings.prometheus_url or addresses.prometheus_url  # type: ignore[union-attr]
-        alertmanager = self.settings.alertmanager_url or addresses.alertmanager_url  # type: ignore[union-attr]
-        silent = silent_targets(prometheus)
+        silent = silent_targets(stack.prometheus_url(self.settings))
         yield answer_if(
             "monitoring", not silent,
             f"silent: {', '.join(silent)}" if silent else "every server answers Prometheus",
             fix="docs/runbooks/platform.md#targetdown",
         )  # fmt: skip
-        told = receivers(alertmanager)
+        told = receivers(stack.alertmanager_url(self.settings))
         yield answer_if(
             "monitoring", bool(told), f"alerts go to: {', '.join(told) or 'nobody'}",
             fix=f"name a receiver in {self.settings.home / 'config/alertmanager.yaml'}",

@@ -30,7 +30,8 @@ def serve(
         ConfigError: the port is taken, or a secret is missing.
         RefusedError: no database is configured, and the stack is not up.
     """
-    from greenlight.adapters.table_metrics import serve_tables
+    from greenlight.adapters.metrics_server import serve_metrics
+    from greenlight.adapters.table_metrics import TableCollector
 
     settings = settings or load_settings()
     told = threading.Event()
@@ -38,7 +39,7 @@ def serve(
         signal.signal(number, lambda *_: told.set())
     wanted = settings.ports.exporter
     try:
-        port, stop = serve_tables(parts(settings), address=address, port=wanted)
+        port, stop = serve_metrics(TableCollector(parts(settings)), address=address, port=wanted)
     except OSError as error:
         raise ConfigError(
             f"the exporter can't listen on {address}:{wanted}: {error.strerror}; choose another "
@@ -55,8 +56,9 @@ def parts(settings: Settings) -> Mapping[str, Read]:
     from greenlight.adapters.approval_store import DatabaseApprovals
     from greenlight.adapters.rollout_store import DatabaseJournal
     from greenlight.adapters.schedule_store import DatabaseSchedules
-    from greenlight.entrypoints.gateway_access import open_database, open_stores
+    from greenlight.entrypoints.gateway_access import open_stores
     from greenlight.entrypoints.scaling_days import fleet_schedule
+    from greenlight.entrypoints.stack import open_database
     from greenlight.scaling.scaling_file import load_scaling
 
     engine, clock = open_database(settings), SystemClock()

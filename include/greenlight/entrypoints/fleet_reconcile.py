@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 
 def fleets(settings: Settings | None = None) -> list[str]:
     """Return the names of all fleets that something was deployed to; Prometheus is told of all."""
-    from greenlight.adapters.database import open_engine
     from greenlight.adapters.rollout_store import DatabaseJournal
     from greenlight.adapters.stack.monitoring import write_targets
     from greenlight.entrypoints import stack
@@ -31,8 +30,7 @@ def fleets(settings: Settings | None = None) -> list[str]:
     settings = settings or load_settings()
     named = read_config(settings.config_file("fleet"), FleetFile).fleets
     write_targets(settings, named)
-    url = settings.database_url or stack.addresses(settings).database_url
-    journal = DatabaseJournal(open_engine(url))
+    journal = DatabaseJournal(stack.open_database(settings))
     return [fleet.name for fleet in named if journal.rollouts(fleet.name)]
 
 
@@ -91,7 +89,6 @@ def find_drift(tools: Tools, *, least: int | None = None) -> tuple[str, ...]:
 
 
 def _least(settings: Settings, tools: Tools) -> int | None:
-    from greenlight.adapters.database import open_engine
     from greenlight.adapters.schedule_store import DatabaseSchedules
     from greenlight.entrypoints import stack
     from greenlight.entrypoints.scaling_slots import least_hosts
@@ -100,8 +97,7 @@ def _least(settings: Settings, tools: Tools) -> int | None:
     scaling = load_scaling(settings.config_file("scaling")).fleets.get(tools.fleet.name)
     if scaling is None:
         return None
-    url = settings.database_url or stack.addresses(settings).database_url
-    store = DatabaseSchedules(open_engine(url))
+    store = DatabaseSchedules(stack.open_database(settings))
     return least_hosts(scaling, store, tools.fleet.name, now=tools.clock.now())
 
 

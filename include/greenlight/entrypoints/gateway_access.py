@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from greenlight.core.clock import Clock, SystemClock
 from greenlight.core.settings import Settings
+from greenlight.entrypoints.stack import open_database
 from greenlight.gateway.gateway_file import GatewayFile
 
 if TYPE_CHECKING:
@@ -94,18 +95,6 @@ def _stores(settings: Settings, engine: sa.Engine) -> tuple[KeyStore, AuditStore
 
     audit = DatabaseAudit(engine, secret=load(settings, AUDIT))
     return DatabaseKeys(engine, audit), audit
-
-
-def open_database(settings: Settings) -> sa.Engine:
-    """Return an engine for the configured database, or for the embedded stack's.
-
-    Raises:
-        RefusedError: none is configured, and the stack is not up.
-    """
-    from greenlight.adapters.database import open_engine
-    from greenlight.entrypoints import stack
-
-    return open_engine(settings.database_url or stack.addresses(settings).database_url)
 
 
 def load(settings: Settings, name: str) -> str:

@@ -41,7 +41,7 @@ def open_registry(settings: Settings) -> ModelRegistry:
     from greenlight.adapters.mlflow_registry import MlflowRegistry
     from greenlight.entrypoints import stack
 
-    return MlflowRegistry(settings.mlflow_url or stack.addresses(settings).mlflow_url)
+    return MlflowRegistry(stack.mlflow_url(settings))
 
 
 def open_store(settings: Settings) -> ModelStore:

@@ -253,7 +253,6 @@ def open_performance(fleet: str, *, settings: Settings | None = None) -> Perform
         ConfigError: the fleet file or performance file is wrong, or lacks the fleet.
         RefusedError: no database or registry is configured, and the embedded stack is not up.
     """
-    from greenlight.adapters.database import open_engine
     from greenlight.adapters.haproxy.router import HaproxyRouter
     from greenlight.adapters.rollout_store import DatabaseJournal
     from greenlight.entrypoints import stack
@@ -261,12 +260,11 @@ def open_performance(fleet: str, *, settings: Settings | None = None) -> Perform
 
     settings = settings or load_settings()
     found = load_fleet(settings.config_file("fleet"), fleet)
-    database = settings.database_url or stack.addresses(settings).database_url
     return Performance(
         fleet=found,
         settings=load_performance(settings.config_file("performance"), fleet),
         router=HaproxyRouter(found, folder=settings.home / "router" / fleet),
-        journal=DatabaseJournal(open_engine(database)),
+        journal=DatabaseJournal(stack.open_database(settings)),
         registry=open_registry(settings),
     )
 

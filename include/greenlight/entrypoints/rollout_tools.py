@@ -177,7 +177,6 @@ def open_tools(settings: Settings, fleet_name: str, *, clock: Clock | None = Non
         ConfigError: the fleet file is wrong, or lacks the fleet.
         RefusedError: no database or registry is configured, and the embedded stack is not up.
     """
-    from greenlight.adapters.database import open_engine
     from greenlight.adapters.engine_metrics import HttpEngineMetrics
     from greenlight.adapters.haproxy.router import HaproxyRouter
     from greenlight.adapters.hosts import open_host
@@ -187,7 +186,7 @@ def open_tools(settings: Settings, fleet_name: str, *, clock: Clock | None = Non
     from greenlight.entrypoints.rollout_smoke import smoke_test
 
     fleet = load_fleet(settings.config_file("fleet"), fleet_name)
-    engine = open_engine(settings.database_url or stack.addresses(settings).database_url)
+    engine = stack.open_database(settings)
     registry = open_registry(settings)
     router = HaproxyRouter(fleet, folder=settings.home / "router" / fleet.name)
     router.ensure_running()

@@ -10,6 +10,7 @@ from greenlight.core.settings import Settings, load_settings, read_config
 from greenlight.deploy.fleet import Fleet, FleetFile, load_fleet
 from greenlight.deploy.performance import Benchmark, PerformanceSettings, load_performance
 from greenlight.deploy.ports import JournalStore
+from greenlight.entrypoints import stack
 from greenlight.entrypoints.scaling_apply import Applier, ToManifest, ToScaler, ToSlots
 from greenlight.scaling.ports import DemandSource, ScheduleStore
 from greenlight.scaling.scaling_file import (
@@ -22,8 +23,6 @@ from greenlight.scaling.scaling_file import (
 )
 
 if TYPE_CHECKING:
-    import sqlalchemy as sa
-
     from greenlight.entrypoints.scaling_slots import SlotLoop
 
 
@@ -60,7 +59,7 @@ def scheduled_fleets(settings: Settings | None = None) -> list[str]:
     settings = settings or load_settings()
     known = {fleet.name for fleet in read_config(settings.config_file("fleet"), FleetFile).fleets}
     named = sorted(known & set(load_scaling(settings.config_file("scaling")).fleets))
-    journal = DatabaseJournal(_engine(settings))
+    journal = DatabaseJournal(stack.open_database(settings))
     return [fleet for fleet in named if journal.rollouts(fleet)]
 
 
@@ -75,15 +74,14 @@ def open_tools(fleet_name: str, settings: Settings | None = None) -> ScalingTool
     from greenlight.adapters.prometheus_demand import PrometheusDemand
     from greenlight.adapters.rollout_store import DatabaseJournal
     from greenlight.adapters.schedule_store import DatabaseSchedules
-    from greenlight.entrypoints import stack
     from greenlight.entrypoints.models import open_registry
     from greenlight.entrypoints.performance_record import PerformanceRecord
 
     settings = settings or load_settings()
     fleet = load_fleet(settings.config_file("fleet"), fleet_name)
     scaling = load_fleet_scaling(settings.config_file("scaling"), fleet_name)
-    engine = _engine(settings)
-    api = PrometheusApi(settings.prometheus_url or stack.addresses(settings).prometheus_url)
+    engine = stack.open_database(settings)
+    api = PrometheusApi(stack.prometheus_url(settings))
     return ScalingTools(
         fleet=fleet,
         scaling=scaling,
@@ -157,10 +155,3 @@ def open_applier(fleet: str, scaling: FleetScaling, *, clock: Clock) -> Applier 
             ),
         )
     return ToSlots(fleet=fleet)
-
-
-def _engine(settings: Settings) -> sa.Engine:
-    from greenlight.adapters.database import open_engine
-    from greenlight.entrypoints import stack
-
-    return open_engine(settings.database_url or stack.addresses(settings).database_url)

@@ -12,6 +12,8 @@ from greenlight.core.errors import InputError
 from greenlight.core.settings import CONFIG_VARIABLE, Settings, load_settings
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
     from greenlight.adapters.stack.embedded import EmbeddedStack
     from greenlight.adapters.stack.readiness import Report
     from greenlight.adapters.stack.services import ServiceName, ServiceStatus, StackAddresses
@@ -50,6 +52,32 @@ def addresses(settings: Settings | None = None) -> StackAddresses:
         RefusedError: it isn't up; the message says what to run.
     """
     return _stack(settings).addresses()
+
+
+def open_database(settings: Settings) -> sa.Engine:
+    """Return an engine for the configured database, or for the running stack's.
+
+    Raises:
+        RefusedError: none is configured, and the stack is not up.
+    """
+    from greenlight.adapters.database import open_engine
+
+    return open_engine(settings.database_url or addresses(settings).database_url)
+
+
+def mlflow_url(settings: Settings) -> str:
+    """Return where the configured MLflow is, or the running stack's; raises as `addresses`."""
+    return settings.mlflow_url or addresses(settings).mlflow_url
+
+
+def prometheus_url(settings: Settings) -> str:
+    """Return where the configured Prometheus is, or the running stack's; raises as `addresses`."""
+    return settings.prometheus_url or addresses(settings).prometheus_url
+
+
+def alertmanager_url(settings: Settings) -> str:
+    """Return where the configured Alertmanager is, or the stack's; raises as `addresses`."""
+    return settings.alertmanager_url or addresses(settings).alertmanager_url
 
 
 def log_files(service: str | None, settings: Settings | None = None) -> list[Path]:

@@ -8,8 +8,7 @@ import pytest
 
 from greenlight.adapters.stack import (
     airflow,
-    exporter,
-    gateway,
+    greenlight_servers,
     mlflow_server,
     object_store,
     postgres,
@@ -106,8 +105,7 @@ def test_no_secret_is_on_a_command_line(settings, secrets, environment):
             program=sys.executable,
         ),
         mlflow_server.server(settings, ports=PORTS, secrets=secrets, inherited={}),
-        gateway.server(settings, ports=PORTS, secrets=secrets, inherited={}),
-        exporter.server(settings, ports=PORTS, secrets=secrets, inherited={}),
+        *greenlight_servers.servers(settings, ports=PORTS, secrets=secrets, inherited={}),
         *Monitoring(settings=settings, ports=PORTS).services(),
         *(
             airflow.component(name, settings, environment=environment, inherited={})

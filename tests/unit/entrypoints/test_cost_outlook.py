@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cost_months import EVERYTHING, UNTIL, filled, opened, world
@@ -18,6 +19,7 @@ from greenlight.cost.budgets_file import BudgetsFile
 from greenlight.cost.totals import Dimension
 from greenlight.entrypoints import cost_outlook
 from greenlight.entrypoints.cost_outlook import BLOCK, CostOutlook, month_of
+from greenlight.forecast.choose import forecast
 from greenlight.testing.memory_alerts import MemoryAlerts
 from greenlight.testing.memory_costs import MemoryCosts
 
@@ -46,6 +48,24 @@ def test_the_hours_of_the_block_that_runs_are_counted_once(tmp_path: Path) -> No
     assert begin == UNTIL.replace(hour=6)
     assert not hasattr(ahead, "why")
     assert ahead.points.size == (datetime(2026, 12, 1, tzinfo=UTC) - begin) // BLOCK  # type: ignore[union-attr]
+
+
+def test_what_is_to_come_is_forecast_once_for_each_scope(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    def counted(*series: Any, **options: Any) -> Any:
+        made.append(options["steps"])
+        return forecast(*series, **options)
+
+    monkeypatch.setattr(cost_outlook, "forecast", counted)
+    scoped = EVERYTHING | {"name": "acme", "scope": {"tenant": "acme"}}
+    outlook = opened(tmp_path, EVERYTHING, EVERYTHING | {"name": "same"}, scoped)
+    everything, same, acme = outlook.statuses()
+    outlook.ahead(month_of(outlook.until))
+    assert len(made) == 2
+    assert everything.outlook == same.outlook != acme.outlook
 
 
 def test_a_scope_without_costs_is_free_and_not_unknown(tmp_path: Path) -> None:

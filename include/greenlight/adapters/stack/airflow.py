@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 
 from greenlight.adapters.stack import mlflow_server
+from greenlight.adapters.stack.greenlight_servers import own_environment
 from greenlight.adapters.stack.ports import LOOPBACK
 from greenlight.adapters.stack.postgres import database_url
 from greenlight.adapters.stack.secrets import ADMIN, StackSecrets
@@ -43,7 +44,6 @@ def airflow_environment(
 ) -> dict[str, str]:
     """Return Airflow's settings, and Greenlight's for the tasks, as environment variables."""
     home = settings.home / "airflow"
-    greenlight_url = database_url("greenlight", port=ports.postgres, password=secrets.postgres)
     return {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(settings.project / "dags"),
@@ -78,10 +78,9 @@ def airflow_environment(
             home / "logs/dag_processor"
         ),
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-        "GREENLIGHT_HOME": str(settings.home),
+        **own_environment(settings, ports=ports, secrets=secrets),
         "GREENLIGHT_AIRFLOW_URL": settings.airflow_url or url(ports),
         "GREENLIGHT_MLFLOW_URL": settings.mlflow_url or mlflow_server.url(ports),
-        "GREENLIGHT_DATABASE_URL": settings.database_url or greenlight_url,
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
 

@@ -11,8 +11,7 @@ from pathlib import Path
 from greenlight.adapters.stack import (
     airflow,
     archive,
-    exporter,
-    gateway,
+    greenlight_servers,
     migrations,
     mlflow_server,
     object_store,
@@ -325,12 +324,9 @@ class EmbeddedStack:
         report: Report,
     ) -> None:
         """Start the gateway and the exporter, which stand on migrated databases."""
-        services = [
-            module.server(
-                self.settings, ports=ready.ports, secrets=secrets, inherited=self.inherited
-            )
-            for module in (gateway, exporter)
-        ]
+        services = greenlight_servers.servers(
+            self.settings, ports=ready.ports, secrets=secrets, inherited=self.inherited
+        )
         started = [service for service in services if service.name in wanted]
         for service in started:
             self._start(service, report)

@@ -9,8 +9,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
-import httpx
-
 from greenlight.adapters.stack.ports import LOOPBACK
 from greenlight.adapters.stack.postgres import database_url
 from greenlight.adapters.stack.secrets import StackSecrets
@@ -53,12 +51,3 @@ def server(
         inherited=inherited,
         cwd=settings.home,
     )
-
-
-def why_not_ready(ports: Ports) -> str | None:
-    """Return why the server can't be used yet; none when it answers."""
-    try:
-        answer = httpx.get(f"{url(ports)}/health", timeout=5, trust_env=False)
-    except httpx.HTTPError as error:
-        return f"no answer yet ({type(error).__name__})"
-    return None if answer.status_code == httpx.codes.OK else f"/health says {answer.status_code}"

@@ -8,14 +8,13 @@ missing.
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import yaml
 
+from greenlight.adapters.processes import find_program
 from greenlight.adapters.stack.ports import LOOPBACK
 from greenlight.adapters.stack.services import Service, ServiceName
 from greenlight.core.errors import ConfigError
@@ -33,11 +32,6 @@ PROGRAMS = {
     ServiceName.NODE_EXPORTER: "prometheus-node-exporter",
     ServiceName.ALERTMANAGER: "prometheus-alertmanager",
     ServiceName.PROMETHEUS: "prometheus",
-}
-HEALTH = {
-    ServiceName.NODE_EXPORTER: "/metrics",
-    ServiceName.ALERTMANAGER: "/-/ready",
-    ServiceName.PROMETHEUS: "/-/ready",
 }
 
 
@@ -102,18 +96,6 @@ class Monitoring:
                 digest=_sha256(self._prometheus.encode(), *map(Path.read_bytes, self._rules)),
             ),
         ]
-
-    def why_not_ready(self, name: ServiceName) -> str | None:
-        """Return why one can't be asked yet."""
-        port = getattr(self.ports, name.replace("-", "_"))
-        try:
-            answer = httpx.get(
-                f"http://{LOOPBACK}:{port}{HEALTH[name]}", timeout=5, trust_env=False
-            )
-        except httpx.HTTPError as error:
-            return f"no answer yet ({type(error).__name__})"
-        ready = answer.status_code == httpx.codes.OK
-        return None if ready else f"{HEALTH[name]} says {answer.status_code}"
 
     @property
     def _rules(self) -> list[Path]:
@@ -197,7 +179,7 @@ def write_targets(settings: Settings, fleets: Sequence[Fleet]) -> None:
 
 def _program(name: ServiceName) -> str:
     program = PROGRAMS[name]
-    found = shutil.which(program, path="/usr/bin:/usr/local/bin:/usr/sbin")
+    found = find_program(program)
     if found is None:
         raise ConfigError(
             f"{program}, which watches the stack, is not installed; `scripts/setup system` "

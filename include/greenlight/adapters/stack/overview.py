@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from greenlight.adapters.stack import airflow, gateway, mlflow_server, monitoring, postgres
+from greenlight.adapters.stack import (
+    airflow,
+    greenlight_servers,
+    mlflow_server,
+    monitoring,
+    postgres,
+)
 from greenlight.adapters.stack.readiness import Readiness
 from greenlight.adapters.stack.secrets import ADMIN, StackSecrets
 from greenlight.adapters.stack.services import (
@@ -46,7 +52,7 @@ def addresses_of(settings: Settings, secrets: StackSecrets, ports: Ports) -> Sta
     return StackAddresses(
         airflow_url=airflow.url(ports),
         mlflow_url=mlflow_server.url(ports),
-        gateway_url=gateway.url(ports),
+        gateway_url=greenlight_servers.gateway_url(ports),
         prometheus_url=monitoring.prometheus_url(ports),
         alertmanager_url=monitoring.alertmanager_url(ports),
         database_url=postgres.database_url(

@@ -5,17 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+import httpx
+
 from greenlight.adapters.stack import (
     airflow,
-    exporter,
-    gateway,
-    mlflow_server,
     object_store,
     postgres,
     postgres_databases,
     redis_server,
 )
-from greenlight.adapters.stack.monitoring import PROGRAMS, Monitoring
+from greenlight.adapters.stack.ports import LOOPBACK
 from greenlight.adapters.stack.secrets import load_secret
 from greenlight.adapters.stack.services import PORT_OF, ServiceName
 from greenlight.adapters.stack.stores import STORES, embedded_stores, s3_of
@@ -24,6 +23,16 @@ from greenlight.core.errors import ProcessDiedError, UnavailableError
 from greenlight.core.settings import Ports, Settings
 
 POLL_S = 0.25
+HEALTH: dict[ServiceName, tuple[str, float]] = {
+    ServiceName.NODE_EXPORTER: ("/metrics", 5),
+    ServiceName.ALERTMANAGER: ("/-/ready", 5),
+    ServiceName.PROMETHEUS: ("/-/ready", 5),
+    ServiceName.MLFLOW: ("/health", 5),
+    # whether or not a fleet lives
+    ServiceName.GATEWAY: ("/healthz", 5),
+    ServiceName.EXPORTER: ("/metrics", 10),
+}
+"""Which page says that a service can be asked, and how many seconds it may take."""
 
 Report = Callable[[str, str], None]
 """Told a step (a service, or `migrations`) and what became of it, as a person should read it."""
@@ -77,14 +86,11 @@ class Readiness:
         if name in STORES:
             region = embedded_stores(self.settings)[name]
             return object_store.why_not_ready(s3_of(self.settings, region))
-        if name in PROGRAMS:
-            return Monitoring(settings=self.settings, ports=self.ports).why_not_ready(name)
+        if name in HEALTH:
+            return self._http(name, *HEALTH[name])
         asked = {
             ServiceName.POSTGRES: self._postgres,
             ServiceName.REDIS: self._redis,
-            ServiceName.MLFLOW: lambda: mlflow_server.why_not_ready(self.ports),
-            ServiceName.GATEWAY: lambda: gateway.why_not_ready(self.ports),
-            ServiceName.EXPORTER: lambda: exporter.why_not_ready(self.ports),
             ServiceName.API_SERVER: lambda: airflow.why_api_not_ready(self.ports),
         }
         if name in asked:
@@ -93,6 +99,14 @@ class Readiness:
         if not record:
             return "it is not running"
         return airflow.why_not_alive(name, self.ports, started_at=record.started_at)
+
+    def _http(self, name: ServiceName, path: str, timeout_s: float) -> str | None:
+        url = f"http://{LOOPBACK}:{getattr(self.ports, PORT_OF[name])}{path}"
+        try:
+            answer = httpx.get(url, timeout=timeout_s, trust_env=False)
+        except httpx.HTTPError as error:
+            return f"no answer yet ({type(error).__name__})"
+        return None if answer.status_code == httpx.codes.OK else f"{path} says {answer.status_code}"
 
     def _postgres(self) -> str | None:
         home = postgres.home_in(self.settings)

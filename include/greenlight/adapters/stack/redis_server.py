@@ -8,10 +8,10 @@ covers what a newer Redis brings (`rename-command` would need every name).
 from __future__ import annotations
 
 import hashlib
-import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from greenlight.adapters.processes import find_program
 from greenlight.adapters.redis_connection import RedisAddress
 from greenlight.adapters.stack.ports import LOOPBACK, is_free, read_ports
 from greenlight.adapters.stack.secrets import load_secret
@@ -105,7 +105,7 @@ def service(server: RedisServer, *, program: str = PROGRAM) -> Service:
     Raises:
         ConfigError: Redis is not installed.
     """
-    found = shutil.which(program, path="/usr/bin:/usr/local/bin:/usr/sbin")
+    found = find_program(program)
     if found is None:
         raise ConfigError(
             f"Redis, where the gateway counts limits, is not installed (no {program}); "

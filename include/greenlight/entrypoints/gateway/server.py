@@ -71,13 +71,14 @@ def serve(settings: Settings | None = None, *, on_start: Callable[[Listening], N
 
     import uvicorn
 
-    from greenlight.adapters.gateway_metrics import serve_metrics
+    from greenlight.adapters.gateway_metrics import LivingWorkers
+    from greenlight.adapters.metrics_server import serve_metrics
 
     require_usable(settings, file)
     _note_limits(settings, file)
     listener = _bind(file.listen.address, file.listen.port)
     port, stop_metrics = serve_metrics(
-        folder, address=file.listen.address, port=file.listen.metrics_port
+        LivingWorkers(folder), address=file.listen.address, port=file.listen.metrics_port
     )
     address = file.listen.address
     on_start(

@@ -1,0 +1,29 @@
+import httpx
+import pytest
+from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from greenlight.adapters.metrics_server import serve_metrics
+
+LOOPBACK = "127.0.0.1"
+
+
+class Seven(Collector):
+    def collect(self):
+        yield GaugeMetricFamily("seven", "Seven.", value=7)
+
+
+def test_a_page_is_served_until_it_is_stopped():
+    port, stop = serve_metrics(Seven(), address=LOOPBACK, port=0)
+    url = f"http://{LOOPBACK}:{port}/metrics"
+    assert "seven 7.0" in httpx.get(url, trust_env=False).text
+    stop()
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url, trust_env=False)
+
+
+def test_a_port_that_is_taken_is_an_error():
+    port, stop = serve_metrics(Seven(), address=LOOPBACK, port=0)
+    with pytest.raises(OSError, match="in use"):
+        serve_metrics(Seven(), address=LOOPBACK, port=port)
+    stop()
