@@ -54,8 +54,8 @@ FLEET: dict[str, Any] = {
 
 
 def use(at: float) -> float:
-    """Return how busy the host is: by day more than by night."""
-    return 0.15 + 0.1 * math.sin(2 * math.pi * at / 86400)
+    """Return how busy the host is: by day more than by night, and always below what is reserved."""
+    return 0.14 + 0.08 * math.sin(2 * math.pi * at / 86400)
 
 
 def weeks_of_samples(lost: Collection[float] = ()) -> list[Series]:
