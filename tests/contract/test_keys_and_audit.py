@@ -8,15 +8,17 @@ from sqlalchemy.exc import IntegrityError
 from greenlight.adapters import database
 from greenlight.adapters.audit_store import DatabaseAudit
 from greenlight.adapters.key_store import DatabaseKeys
-from greenlight.core.errors import ConfigError, UnavailableError
+from greenlight.adapters.spend_cap_store import DatabaseSpendCaps
+from greenlight.core.errors import ConfigError, RefusedError, UnavailableError
 from greenlight.gateway.audit import EventName
 from greenlight.gateway.audit_check import BreakKind, Verdict
 from greenlight.testing.audit_contract import AUDIT_SECRET, AuditContract, checked
 from greenlight.testing.gateway_access import a_key, an_event, empty_tables, past_triggers
 from greenlight.testing.keys_contract import KeysContract
 from greenlight.testing.manual_clock import NOON
-from greenlight.testing.memory_gateway import MemoryAudit, MemoryKeys
+from greenlight.testing.memory_gateway import MemoryAudit, MemoryKeys, MemorySpendCaps
 from greenlight.testing.servers import free_port
+from greenlight.testing.spend_caps_contract import SpendCapsContract, a_cap, keep
 
 
 @pytest.fixture
@@ -37,6 +39,31 @@ class TestMemoryAudit(AuditContract):
     @pytest.fixture
     def audit(self):
         return MemoryAudit(secret=AUDIT_SECRET)
+
+
+class TestMemorySpendCaps(SpendCapsContract):
+    @pytest.fixture
+    def stores(self):
+        audit = MemoryAudit(secret=AUDIT_SECRET)
+        return MemorySpendCaps(audit), audit
+
+
+class TestPostgresSpendCaps(SpendCapsContract):
+    @pytest.fixture
+    def stores(self, engine):
+        audit = DatabaseAudit(engine, secret=AUDIT_SECRET)
+        return DatabaseSpendCaps(engine, audit), audit
+
+    def test_without_its_record_a_cap_is_not_kept(self, engine):
+        foreign = DatabaseAudit(engine, secret="another secret of the log")
+        DatabaseAudit(engine, secret=AUDIT_SECRET).append([an_event()])
+        with pytest.raises(ConfigError, match="gateway_audit"):
+            keep((DatabaseSpendCaps(engine, foreign), foreign), a_cap())
+        assert DatabaseSpendCaps(engine).all_caps() == ()
+
+    def test_who_only_reads_changes_nothing(self, engine):
+        with pytest.raises(RefusedError, match="read only"):
+            keep((DatabaseSpendCaps(engine), None), a_cap())
 
 
 class TestPostgresKeys(KeysContract):

@@ -329,3 +329,15 @@ SCHEDULE_DAYS = sa.Table(
     sa.Column("worst_hour", sa.Integer),
     comment="Each local day's plan against what happened. Looking again replaces the row.",
 )
+
+SPEND_CAPS = sa.Table(
+    "spend_caps",
+    METADATA,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("budget", sa.Text, primary_key=True),
+    sa.Column("per_day", sa.Numeric, nullable=False),
+    sa.Column("until", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+    sa.CheckConstraint("per_day >= 0", name="per_day"),
+    comment="What budgets leave tenants a day at the gateway. The audit log has their history.",
+)

@@ -1,4 +1,4 @@
-"""Which limits at the gateway a budget asks to lower. It decides; somebody else applies it.
+"""Which limits at the gateway a budget asks to lower. It decides; an entry point applies it.
 
 A budget's costs are by the bill, the gateway's by the token: a limit is put into the gateway's
 money by what it charged for the same time.
@@ -46,6 +46,14 @@ class NotEnforced:
     why: str
 
 
+def reached(status: Status) -> Verdict:
+    """Return whether so much is spent that the budget asks for lower limits."""
+    rule = status.budget.enforce
+    if rule is None:
+        return Verdict.NOT_CROSSED
+    return hold_actual(status.budget, status.spent, rule.at).verdict
+
+
 def enforce(
     status: Status, tenants: Sequence[TenantSpend], *, now: datetime
 ) -> tuple[LimitChange | NotEnforced, ...]:
@@ -55,9 +63,7 @@ def enforce(
     lowered, never below the budget's floor, and a budget that can't be measured lowers none.
     """
     rule = status.budget.enforce
-    if rule is None or status.spent.amount is None:
-        return ()
-    if hold_actual(status.budget, status.spent, rule.at).verdict is not Verdict.CROSSED:
+    if rule is None or status.spent.amount is None or reached(status) is not Verdict.CROSSED:
         return ()
     left = max(status.budget.amount - status.spent.amount, Decimal(0))
     days = max(Decimal((status.span.end - now).total_seconds()) / 86400, Decimal(1))

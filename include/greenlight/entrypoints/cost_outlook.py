@@ -22,6 +22,7 @@ from greenlight.cost.savings import count_once
 from greenlight.cost.spend import DAY, HourlySpend, block_start
 from greenlight.cost.totals import Dimension, Total
 from greenlight.cost.unit_costs import unit_costs
+from greenlight.entrypoints.cost_enforcement import lower_limits
 from greenlight.forecast.choose import Forecast, TooLittleHistory, forecast
 
 if TYPE_CHECKING:
@@ -353,4 +354,5 @@ def look_and_tell(tools: CostTools) -> JsonDict:
         "told": [alert.key for alert in told.fired],
         "over": list(told.over),
         "aws": sync_budgets(outlook.file) if outlook.file.aws else None,
+        "gateway": lower_limits(tools, statuses),
     }

@@ -43,6 +43,8 @@ class EventName(StrEnum):
     KEY_ROTATED = "key.rotated"
     KEY_REVOKED = "key.revoked"
     LIMITS_CHANGED = "limits.changed"
+    LIMITS_CAPPED = "limits.capped"
+    """A budget left a tenant less money a day than gateway.yaml does, or does no longer."""
     PRUNED = "audit.pruned"
     ERASED = "audit.erased"
     EXPORTED = "audit.exported"

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from greenlight.gateway.api_keys import ApiKey, Use
 from greenlight.gateway.audit import Anchor, AuditEvent, Record
+from greenlight.gateway.spend_caps import SpendCap
 
 
 class KeyStore(Protocol):
@@ -145,5 +146,27 @@ class AuditStore(Protocol):
 
         Subjects that no record names any more are forgotten. The event is chained with the numbers
         in its detail.
+        """
+        ...
+
+
+class SpendCapStore(Protocol):
+    """What budgets leave tenants. Both raise `UnavailableError` when nobody answers."""
+
+    def all_caps(self) -> tuple[SpendCap, ...]:
+        """Return every cap, by tenant and budget; also those whose time is over."""
+        ...
+
+    def replace(
+        self,
+        before: Sequence[SpendCap],
+        after: Sequence[SpendCap],
+        *,
+        events: Sequence[AuditEvent],
+    ) -> None:
+        """Keep other caps in place of those that were read.
+
+        Raises:
+            RefusedError: somebody else changed them meanwhile.
         """
         ...

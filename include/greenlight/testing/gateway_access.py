@@ -42,8 +42,8 @@ def past_triggers(engine: sa.Engine, *statements: str) -> None:
 
 
 def empty_tables(engine: sa.Engine) -> None:
-    """Forget all keys and the audit log."""
-    ours = [name for name in METADATA.tables if name.startswith(("audit_", "api_"))]
+    """Forget all keys, budgets' limits and the audit log."""
+    ours = [name for name in METADATA.tables if name.startswith(("audit_", "api_", "spend_"))]
     past_triggers(engine, *(f"DELETE FROM {name}" for name in ours))  # noqa: S608 - our own names
 
 

@@ -30,14 +30,17 @@ from greenlight.core.types import JsonDict
 from greenlight.entrypoints.gateway.app import Application
 from greenlight.entrypoints.gateway.parts import Parts
 from greenlight.entrypoints.gateway.serving import ServedModels
+from greenlight.entrypoints.gateway.spend_caps import SpendCaps
 from greenlight.gateway.gateway_file import GatewayFile
 from greenlight.gateway.principals import KNOWN_SCOPES, CredentialKind, Principal
 from greenlight.gateway.refusals import Refusal
+from greenlight.testing.memory_gateway import MemoryAudit, MemorySpendCaps
 
 if TYPE_CHECKING:
     from greenlight.deploy.ports import JournalStore
     from greenlight.entrypoints.gateway.answers import Answers
     from greenlight.gateway.ports import LimitStore
+    from greenlight.gateway.stores import SpendCapStore
 
 MODEL = "simulated"
 TENANT = "acme"
@@ -117,6 +120,7 @@ class GatewayWorld:
         principals: Mapping[str, Principal] | None = None,
         journal: JournalStore | None = None,
         answers: Answers | None = None,
+        caps: SpendCapStore | None = None,
     ) -> None:
         self.file, self.trail, self.url = file, ListTrail(), ""
         self.metrics = GatewayMetrics(
@@ -124,6 +128,7 @@ class GatewayWorld:
             registry=CollectorRegistry(),
         )
         self._limits, self._journal, self._answers = limits, journal, answers
+        self._caps = caps or MemorySpendCaps(MemoryAudit())
         self._principals = {KEY: principal()} if principals is None else principals
         self._listener = socket.socket()
         self._server: uvicorn.Server | None = None
@@ -184,11 +189,14 @@ class GatewayWorld:
             folder_of=Path,
         )
         await served.refresh()
+        caps = SpendCaps(self._caps, clock=SystemClock())
+        await caps.refresh()
         application = Application(
             Parts(
                 file=self.file,
                 authenticator=TableAuthenticator(principals=self._principals),
                 limits=self._limits,
+                caps=caps,
                 answers=self._answers,
                 upstreams=upstreams,
                 served=served,

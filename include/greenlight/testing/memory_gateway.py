@@ -18,6 +18,7 @@ from greenlight.gateway.audit import (
     chained,
     is_signed,
 )
+from greenlight.gateway.spend_caps import SpendCap
 from greenlight.gateway.stores import Named, Position, Snapshot, SpoolPart
 
 
@@ -210,3 +211,31 @@ class MemoryKeys:
     def _answer(self) -> None:
         if self.away:
             raise UnavailableError("the database did not answer")
+
+
+class MemorySpendCaps:
+    """`gateway.stores.SpendCapStore` in a list."""
+
+    def __init__(self, audit: MemoryAudit) -> None:
+        self._audit = audit
+        self._caps: tuple[SpendCap, ...] = ()
+        self.away = False
+
+    def all_caps(self) -> tuple[SpendCap, ...]:
+        """Return every cap, by tenant and budget; also those whose time is over."""
+        if self.away:
+            raise UnavailableError("the database did not answer")
+        return self._caps
+
+    def replace(
+        self,
+        before: Sequence[SpendCap],
+        after: Sequence[SpendCap],
+        *,
+        events: Sequence[AuditEvent],
+    ) -> None:
+        """Keep other caps in place of those that were read."""
+        if self.all_caps() != tuple(before):
+            raise RefusedError("the limits were changed by somebody else meanwhile")
+        self._caps = tuple(sorted(after, key=lambda cap: (cap.tenant, cap.budget)))
+        self._audit.append(events)

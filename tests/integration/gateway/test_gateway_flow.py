@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,20 +18,24 @@ import pytest
 
 from greenlight.core.clock import SystemClock
 from greenlight.core.errors import UnavailableError
+from greenlight.gateway.gateway_file import Price
 from greenlight.gateway.limits import LimitKind
 from greenlight.testing.engine_simulator import EngineSimulator
 from greenlight.testing.gateway_worlds import (
     KEY,
     MODEL,
+    TENANT,
     GatewayWorld,
     gateway_file,
     principal,
     simulated_gateway,
     write_tokenizer,
 )
+from greenlight.testing.memory_gateway import MemoryAudit, MemorySpendCaps
 from greenlight.testing.memory_limits import MemoryLimits
 from greenlight.testing.servers import free_port
 from greenlight.testing.simulation import Simulation
+from greenlight.testing.spend_caps_contract import a_cap, keep
 from greenlight.testing.waiting import wait_for
 
 
@@ -213,6 +219,24 @@ def test_limits_refuse_with_what_clients_read(engine: EngineSimulator, tmp_path:
         assert 0 < int(caught.value.response.headers["retry-after"]) <= 61
         assert "2" in str(caught.value)
         assert len(engine.requests) == 2
+
+
+def test_a_budget_that_is_spent_stops_a_tenant_that_has_no_limit_of_its_own(
+    engine: EngineSimulator, tmp_path: Path
+) -> None:
+    caps = MemorySpendCaps(audit := MemoryAudit())
+    until = SystemClock().now() + timedelta(days=1)
+    keep((caps, audit), replace(a_cap(TENANT, per_day="0.5"), until=until))
+    file = gateway_file(engine.url, write_tokenizer(tmp_path / "tokenizer"))
+    price = Price(input_per_million=1e4, output_per_million=1e4)  # a hundredth each token
+    models = (file.models[0].model_copy(update={"price": price}),)
+    file = file.model_copy(update={"models": models})
+    ask = {"model": MODEL, "messages": HI, "max_tokens": 40}
+    with GatewayWorld(file, limits=counted(), caps=caps) as world:
+        assert post(world, ask).status_code == 200
+        refused = post(world, ask)
+    assert refused.status_code == 429
+    assert "spend_per_day" in refused.json()["error"]["message"]
 
 
 def settled(world: GatewayWorld, limits: MemoryLimits, kind: LimitKind) -> int:

@@ -28,14 +28,21 @@ QUICK = ForecastSettings(models=(SeasonalNaive(season=Season.DAY),))
 UNTIL = datetime(2026, 11, 24, 11, tzinfo=UTC)
 
 
-def filled(*, until: datetime = UNTIL, dear: date | None = None, missing: int = 0) -> MemoryCosts:
-    """Return a store with two coins an hour at night and four by day, a quarter of it idle."""
+def filled(
+    *, until: datetime = UNTIL, dear: date | None = None, missing: int = 0,
+    tokens: tuple[int | None, int | None] = (3 * 10**12, None),
+) -> MemoryCosts:  # fmt: skip
+    """Return a store with two coins an hour at night and four by day, a quarter of it idle.
+
+    `tokens`: of each hour, in and out.
+    """
     store = MemoryCosts()
     hour = FIRST
     while hour < until - missing * HOUR:
         amount = (4 if 8 <= hour.hour < 20 else 2) * (3 if hour.date() == dear else 1)
+        serving = a_line(hour, cost=3 * amount * COIN // 4)
         lines = (
-            replace(a_line(hour, cost=3 * amount * COIN // 4), tenant="acme"),
+            replace(serving, tenant="acme", input_tokens=tokens[0], output_tokens=tokens[1]),
             a_line(hour, Part.IDLE, cost=amount * COIN // 4),
         )
         store.save_hour(

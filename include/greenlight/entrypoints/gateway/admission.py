@@ -141,4 +141,4 @@ class Admission:
             if len(self._limits) >= MOST_KNOWN:
                 self._limits.clear()
             found = self._limits[key] = self._parts.file.limits_of(principal)
-        return found
+        return self._parts.caps.lower(found, tenant=principal.tenant)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from greenlight.adapters.upstream import Upstream
     from greenlight.entrypoints.gateway.answers import Answers
     from greenlight.entrypoints.gateway.serving import ServedModels
+    from greenlight.entrypoints.gateway.spend_caps import SpendCaps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,7 @@ class Parts:
     file: GatewayFile
     authenticator: Authenticator
     limits: LimitStore
+    caps: SpendCaps
     answers: Answers | None
     upstreams: Mapping[str, Upstream]
     """By model."""

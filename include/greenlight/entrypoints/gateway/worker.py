@@ -24,6 +24,7 @@ from greenlight.entrypoints.gateway.exchange import Message, Receive, Send
 from greenlight.entrypoints.gateway.parts import Parts
 from greenlight.entrypoints.gateway.server import CACHE_SECRET, metrics_folder, read_file
 from greenlight.entrypoints.gateway.serving import ServedModels
+from greenlight.entrypoints.gateway.spend_caps import SpendCaps
 from greenlight.gateway.answer_counts import AnswerCounts
 from greenlight.gateway.edge import EdgeSettings
 from greenlight.gateway.gateway_file import GatewayFile
@@ -93,6 +94,7 @@ async def open_parts(settings: Settings, file: GatewayFile) -> AsyncIterator[Par
     from greenlight.adapters.gateway_metrics import GatewayMetrics, forget_worker
     from greenlight.adapters.redis_limits import RedisLimits
     from greenlight.adapters.rollout_store import DatabaseJournal
+    from greenlight.adapters.spend_cap_store import DatabaseSpendCaps
     from greenlight.adapters.upstream import Upstream
     from greenlight.entrypoints.gateway_access import open_access
 
@@ -104,6 +106,9 @@ async def open_parts(settings: Settings, file: GatewayFile) -> AsyncIterator[Par
         numbers, process = itertools.count(), uuid.uuid4().hex
         limits = RedisLimits(lane, new_id=lambda: f"{process}-{next(numbers)}")
         stack.push_async_callback(limits.close)
+        caps = SpendCaps(DatabaseSpendCaps(access.database), clock=clock)
+        await caps.refresh()
+        await stack.enter_async_context(_beside(caps.keep_fresh()))
         counts = AnswerCounts()
         answers = await stack.enter_async_context(
             _answers(settings, file, clock=clock, counts=counts)
@@ -126,6 +131,7 @@ async def open_parts(settings: Settings, file: GatewayFile) -> AsyncIterator[Par
             file=file,
             authenticator=access.authenticator,
             limits=limits,
+            caps=caps,
             answers=answers,
             upstreams=upstreams,
             served=served,
