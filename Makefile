@@ -13,12 +13,12 @@ up: ## Start PostgreSQL, MLflow and Airflow on this machine; prints addresses an
 	$(BIN)/greenlight stack up
 
 down: ## Stop them, in order; the data stays
-	@if [ -x $(BIN)/greenlight ]; then $(BIN)/greenlight deploy stop demo --yes; $(BIN)/greenlight stack down; fi
+	@if [ -x $(BIN)/greenlight ]; then $(BIN)/greenlight stack down; $(BIN)/greenlight deploy stop demo --yes; fi
 
 test: ## Set up, check, and run the tests (minutes)
 	scripts/setup dev ml autogptq
 	$(MAKE) --no-print-directory check
-	$(BIN)/pytest -m "not slow and not serve and not crash and not backup"
+	$(BIN)/pytest -m "not slow and not serve and not crash and not backup and not ui"
 
 test-slow: ## Set up everything and run what takes longer: the real model, the serving engine
 	scripts/setup dev ml autogptq serve
@@ -31,6 +31,14 @@ test-crash: ## Kill the controller at every journaled step, and the router (minu
 test-backup: ## Back up, damage, kill and restore on real databases and stores (minutes)
 	scripts/setup dev ml
 	$(BIN)/pytest -m backup
+
+test-ui: ## The Greenlight page in a real Airflow, driven in headless Chromium (minutes)
+	scripts/setup dev
+	$(BIN)/pytest -m ui
+
+test-aws: ## Drive every part of AWS against moto in one story, and drain hosts under streams (a minute)
+	scripts/setup dev
+	$(BIN)/pytest tests/integration/aws tests/contract/test_event_queues.py tests/contract/test_schedule_targets.py $(wildcard tests/unit/adapters/test_aws_*.py)
 
 test-compose: ## Build and start docker-compose.yaml's services, as far as images can be had (root; many minutes)
 	scripts/setup dev
@@ -99,9 +107,17 @@ bench-forecast: ## Forecasts beside seasonal naive (SERIES_DIR=folder); last lin
 	scripts/setup core
 	$(BIN)/python benchmarks/forecast.py
 
+bench-platform: ## First demo and tests in a new clone (FRESH=no leaves them out), memory, parsing, latency; last line: one JSON object
+	scripts/setup dev
+	$(BIN)/python benchmarks/stack.py
+
 dashboards: ## Write Grafana's dashboards and Prometheus' pages anew from monitoring/grafana/boards.py
 	scripts/setup dev
 	$(BIN)/python monitoring/grafana/generate.py
+
+reference: ## Write the generated parts of docs/reference anew: metrics, commands, the gateway's OpenAPI
+	scripts/setup core
+	$(BIN)/python docs/reference/write_pages.py
 
 setup: ## Make every environment, for an editor
 	scripts/setup dev ml autogptq serve
@@ -114,4 +130,4 @@ clean: ## Remove caches of tools; environments, .greenlight and its data stay
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist
 	find dags plugins include tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo up down test test-slow test-crash test-backup test-compose test-faults drill check fix bench-quantize bench-gate bench-deploy bench-analysis bench-backup bench-gateway bench-waf bench-rightsizing bench-cost bench-scaling bench-forecast dashboards setup lock clean
+.PHONY: help demo up down test test-slow test-crash test-backup test-ui test-compose test-faults drill check fix bench-quantize bench-gate bench-deploy bench-analysis bench-backup bench-gateway bench-waf bench-rightsizing bench-cost bench-scaling bench-forecast bench-platform dashboards reference setup lock clean

@@ -47,6 +47,12 @@ def backup_nightly():
     """Wire `greenlight.entrypoints.backup`."""
 
     @task
+    def preflight():
+        from greenlight.entrypoints import doctor
+
+        return doctor.preflight()
+
+    @task
     def back_up(params=None, run_id=None):
         from greenlight.entrypoints import backup_tasks
 
@@ -72,7 +78,7 @@ def backup_nightly():
         return backup_tasks.publish_metrics()
 
     saved, regions = back_up(), find_regions()
-    saved >> regions
+    preflight() >> saved >> regions
     prune.expand(region=regions) >> publish_metrics()
 
 

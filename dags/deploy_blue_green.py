@@ -12,7 +12,8 @@ once and fails; `roll_back` stops green, and the last line of `outcome` says why
 **Who is asked.** A version with evidence that nobody approved yet is put up for approval first
 (**Browse → Required Actions**); an answer is bound to the digests of the model and its evidence.
 
-**What is refused** before anything changes: a version that was rejected or whose evidence is too
+**What is refused** before anything changes: a worker without room or with a wrong file (see
+`greenlight doctor`), a version that was rejected or whose evidence is too
 old, another tokenizer, a host that does not answer, too little GPU memory, a second deploy to the
 fleet, a live version that is down (start it, or give it up with the form's switch).
 
@@ -92,6 +93,12 @@ PARAMS = {
 )
 def deploy_blue_green():
     """Wire the steps of `greenlight.entrypoints.deploy`."""
+
+    @task
+    def preflight():
+        from greenlight.entrypoints import doctor
+
+        return doctor.preflight()
 
     @task
     def ask(params=None):
@@ -178,7 +185,8 @@ def deploy_blue_green():
 
         return deploy.finish(plan)
 
-    asked = ask()
+    fit, asked = preflight(), ask()
+    fit >> asked
     approve = CandidateApproval(
         task_id="approve",
         subject="Approve {{ ti.xcom_pull(task_ids='ask')['title'] }} and deploy it?",

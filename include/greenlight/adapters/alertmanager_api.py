@@ -12,6 +12,8 @@ from greenlight.cost.alerts import Alert
 
 TIMEOUT_S = 10.0
 RETRIED = frozenset({408, 429})
+RUNBOOK = "docs/runbooks/cost.md#budgets-and-days-that-stand-out"
+"""Alerts that are sent here are all about money; Prometheus sends the others."""
 
 
 class AlertmanagerApi:
@@ -52,7 +54,11 @@ class AlertmanagerApi:
 def _posted(alert: Alert) -> JsonDict:
     return {
         "labels": {"alertname": alert.name, "severity": alert.severity, **alert.labels},
-        "annotations": {"summary": alert.summary, "description": alert.description},
+        "annotations": {
+            "summary": alert.summary,
+            "description": alert.description,
+            "runbook_url": RUNBOOK,
+        },
         "startsAt": alert.starts_at.isoformat(),
         "endsAt": alert.ends_at.isoformat(),
     }

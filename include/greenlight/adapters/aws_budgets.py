@@ -90,17 +90,17 @@ class AwsBudgets:
         created = {one["BudgetName"] for one in plan.create}
         missing = {f"{PREFIX}{one.name}" for one in plan.left_out}
         for one in plan.create:
-            with aws_errors("budgets", "budgets:CreateBudget"):
+            with aws_errors("budgets", "budgets:ModifyBudget"):
                 self._client.create_budget(
                     AccountId=account,
                     Budget=one,
                     NotificationsWithSubscribers=notified[one["BudgetName"]],
                 )
         for one in plan.update:
-            with aws_errors("budgets", "budgets:UpdateBudget"):
+            with aws_errors("budgets", "budgets:ModifyBudget"):
                 self._client.update_budget(AccountId=account, NewBudget=one)
         for name in plan.delete:
-            with aws_errors("budgets", "budgets:DeleteBudget"):
+            with aws_errors("budgets", "budgets:ModifyBudget"):
                 self._client.delete_budget(AccountId=account, BudgetName=name)
         for name in sorted(set(notified) - created - missing):
             self._renotify(name, notified[name])
@@ -109,22 +109,22 @@ class AwsBudgets:
     def _renotify(self, name: str, wanted: Sequence[JsonDict]) -> None:
         """Make a budget that was there have these thresholds; whom one tells stays as it was."""
         of = {"AccountId": self._settings.account_id, "BudgetName": name}
-        with aws_errors("budgets", "budgets:DescribeNotificationsForBudget"):
+        with aws_errors("budgets", "budgets:ViewBudget"):
             page = self._client.describe_notifications_for_budget(**of)
         there = {_threshold(one): one for one in page.get("Notifications", ())}
         thresholds = {_threshold(one["Notification"]): one for one in wanted}
         for key in thresholds.keys() - there.keys():
-            with aws_errors("budgets", "budgets:CreateNotification"):
+            with aws_errors("budgets", "budgets:ModifyBudget"):
                 self._client.create_notification(**of, **thresholds[key])
         for key in there.keys() - thresholds.keys():
             gone = {k: v for k, v in there[key].items() if k != "NotificationState"}
-            with aws_errors("budgets", "budgets:DeleteNotification"):
+            with aws_errors("budgets", "budgets:ModifyBudget"):
                 self._client.delete_notification(**of, Notification=gone)
 
     def _found(self) -> Iterator[Mapping[str, Any]]:
         query = {"AccountId": self._settings.account_id}
         while True:
-            with aws_errors("budgets", "budgets:DescribeBudgets"):
+            with aws_errors("budgets", "budgets:ViewBudget"):
                 page = self._client.describe_budgets(**query)
             yield from page.get("Budgets", ())
             if not (token := page.get("NextToken")):

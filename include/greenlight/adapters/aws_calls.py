@@ -12,8 +12,10 @@ from botocore.exceptions import (  # type: ignore[import-untyped]
     BotoCoreError,
     ClientError,
     HTTPClientError,
+    IncompleteReadError,
 )
 from botocore.exceptions import ConnectionError as ConnectingError
+from botocore.parsers import ResponseParserError  # type: ignore[import-untyped]
 
 from greenlight.core.errors import ConfigError, UnavailableError
 
@@ -21,11 +23,16 @@ TIMEOUT_S = 20
 ATTEMPTS = 3
 PASSING = frozenset(
     {"Throttling", "ThrottlingException", "RequestLimitExceeded", "LimitExceededException",
-     "TooManyRequestsException", "RequestTimeout", "ServiceUnavailable", "Unavailable",
-     "InternalError", "InternalErrorException", "InternalFailure", "DataUnavailableException"}
+     "TooManyRequestsException", "Throttled", "RequestThrottled", "OverLimit", "RequestTimeout",
+     "ServiceUnavailable", "Unavailable", "InternalError", "InternalErrorException",
+     "InternalFailure", "DataUnavailableException"}
 )  # fmt: skip
-"""Codes of what passes by itself. `LimitExceededException` is Cost Explorer's throttling."""
+"""Codes of what passes by itself. `LimitExceededException` is Cost Explorer's throttling,
+`RequestThrottled` that of SQS, and `OverLimit` says that SQS has handed out too many messages."""
+TOO_MANY = 429
 SERVER_ERROR = 500
+NO_ANSWER = (ConnectingError, HTTPClientError, IncompleteReadError, ResponseParserError)
+"""The last is what a proxy's own page comes to."""
 
 
 def open_aws(service: str, *, region: str, endpoint: str | None = None) -> Any:
@@ -62,12 +69,12 @@ def aws_errors(service: str, action: str) -> Iterator[None]:
     except ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", ""))
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        if code in PASSING or status >= SERVER_ERROR:
+        if code in PASSING or status == TOO_MANY or status >= SERVER_ERROR:
             raise UnavailableError(f"AWS {service} could not do {action} now: {error}") from error
         raise ConfigError(
             f"AWS {service} refuses {action}: {error}; let this machine's role do it"
         ) from error
-    except (ConnectingError, HTTPClientError) as error:
+    except NO_ANSWER as error:
         raise UnavailableError(f"AWS {service} does not answer: {error}") from error
     except BotoCoreError as error:
         raise ConfigError(f"AWS {service} can't be asked for {action}: {error}") from error

@@ -9,7 +9,7 @@ drains it says that it is done, or until its time is over.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -57,8 +57,8 @@ class AwsScheduleTarget:
     def read(self) -> Found:
         """Return the group's actions, policies and hooks."""
         there = self._managed()
-        actions = list(self._pages("scheduled_actions", "ScheduledUpdateGroupActions"))
-        policies = list(self._pages("policies", "ScalingPolicies"))
+        actions = list(self._actions())
+        policies = list(self._policies())
         ours = [one for one in actions if one["ScheduledActionName"].startswith(PREFIX)]
         hooks = self._hooks()
         foreign = [one["ScheduledActionName"] for one in actions if one not in ours]
@@ -114,13 +114,21 @@ class AwsScheduleTarget:
             )
         return found[0]
 
-    def _pages(self, what: str, key: str) -> Iterator[Mapping[str, Any]]:
-        describe = getattr(self._client, f"describe_{what}")
+    def _actions(self) -> Iterator[Mapping[str, Any]]:
+        with aws_errors("autoscaling", "autoscaling:DescribeScheduledActions"):
+            for page in self._pages(self._client.describe_scheduled_actions):
+                yield from page.get("ScheduledUpdateGroupActions", ())
+
+    def _policies(self) -> Iterator[Mapping[str, Any]]:
+        with aws_errors("autoscaling", "autoscaling:DescribePolicies"):
+            for page in self._pages(self._client.describe_policies):
+                yield from page.get("ScalingPolicies", ())
+
+    def _pages(self, describe: Callable[..., JsonDict]) -> Iterator[JsonDict]:
         query: JsonDict = {"AutoScalingGroupName": self._group}
         while True:
-            with aws_errors("autoscaling", f"autoscaling:Describe{what.title().replace('_', '')}"):
-                page = describe(**query)
-            yield from page.get(key, ())
+            page = describe(**query)
+            yield page
             if not (token := page.get("NextToken")):
                 return
             query["NextToken"] = token
@@ -151,9 +159,7 @@ class AwsScheduleTarget:
     def _drop(self, rule: Rule) -> None:
         """Take an action away. One of a single moment may be over, and gone by itself."""
         name = f"{PREFIX}{rule.name}"
-        if all(one["ScheduledActionName"] != name for one in self._pages(
-            "scheduled_actions", "ScheduledUpdateGroupActions"
-        )):  # fmt: skip
+        if all(one["ScheduledActionName"] != name for one in self._actions()):
             return
         with aws_errors("autoscaling", "autoscaling:DeleteScheduledAction"):
             self._client.delete_scheduled_action(
@@ -162,7 +168,7 @@ class AwsScheduleTarget:
 
     def _put_loop(self, loop: FastLoop | None) -> None:
         if loop is None:
-            if any(one["PolicyName"] == LOOP for one in self._pages("policies", "ScalingPolicies")):
+            if any(one["PolicyName"] == LOOP for one in self._policies()):
                 with aws_errors("autoscaling", "autoscaling:DeletePolicy"):
                     self._client.delete_policy(AutoScalingGroupName=self._group, PolicyName=LOOP)
             return

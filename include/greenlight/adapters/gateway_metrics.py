@@ -9,7 +9,7 @@ of the environment; the gateway's command sets it before a worker starts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar, cast
@@ -108,6 +108,10 @@ class GatewayMetrics:
             Name.GATEWAY_UPSTREAM, "Connections to a fleet, and retries, by kind.",
             (Label.MODEL, Label.KIND),
         )  # fmt: skip
+        self._log_lines = self._counter(
+            Name.LOG_LINES, "Lines this service has logged.", (Label.LEVEL,)
+        )
+        self._logged: Mapping[str, int] = {}
         self._certificate: Gauge | None = None
 
     def certificate(self, expires_s: float) -> None:
@@ -172,6 +176,12 @@ class GatewayMetrics:
             happened = getattr(counts, name) - getattr(self._answers, name)
             self._add(self._cache_events, level, outcome, amount=happened)
         self._answers = replace(counts)
+
+    def log_lines(self, by_level: Mapping[str, int]) -> None:
+        """Count the lines that were logged since the last call."""
+        for level, lines in by_level.items():
+            self._add(self._log_lines, level, amount=lines - self._logged.get(level, 0))
+        self._logged = dict(by_level)
 
     def limited(self, outcome: str, limit: str = "none") -> None:
         """The limits said something."""

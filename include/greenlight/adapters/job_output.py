@@ -69,7 +69,7 @@ class JobOutput:
             self._chatter(line)
         elif "progress" in message:
             self._report(Progress.model_validate(message["progress"]))
-        elif "event" in message:
+        elif "message" in message:
             self._record(message)
 
     def _report(self, progress: Progress) -> None:
@@ -83,12 +83,12 @@ class JobOutput:
 
     def _record(self, message: JsonDict) -> None:
         """Log a record of the child; libraries' own records are chatter unless they are errors."""
-        level = logging.getLevelNamesMapping().get(str(message.get("level", "")).upper(), 0)
-        event = str(message["event"])
-        if not str(message.get("logger", "")).startswith(OURS) and level < logging.ERROR:
+        level = logging.getLevelNamesMapping().get(str(message.get("log.level", "")).upper(), 0)
+        event = str(message["message"])
+        if not str(message.get("log.logger", "")).startswith(OURS) and level < logging.ERROR:
             self._chatter(event)
             return
-        trace = message.get("exception")
+        trace = message.get("error.stack_trace")
         self._last.append(event)
         log.log(level, "ML job %s: %s%s", self._job, event, f"\n{trace}" if trace else "")
 

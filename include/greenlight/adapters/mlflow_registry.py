@@ -122,6 +122,12 @@ class MlflowRegistry:
         for name, value in tags.items():
             self._calls(self._client.set_model_version_tag, model, str(version), name, value)
 
+    def set_description(self, model: str, *, version: int, description: str) -> None:
+        """Replace the description of a complete version."""
+        self.get(model, version)
+        text = shortened(description)
+        self._calls(self._client.update_model_version, model, str(version), description=text)
+
     def download(self, model: str, *, version: int, target: Path) -> Manifest:
         """Write the model folder to `target` once it is proven to be the version's digest."""
         wanted = self.get(model, version)
@@ -160,6 +166,12 @@ class MlflowRegistry:
     def version_url(self, model: str, version: int) -> str:
         """Return the page of a version."""
         return f"{self._url}/#/models/{quote(model)}/versions/{version}"
+
+    def artifact_link(self, model: str, *, version: int, path: str) -> str:
+        """Return the file in MLflow's own pages, whatever address these are read by."""
+        run_id = self.get(model, version).run_id
+        experiment = self._calls(self._client.get_run, run_id).info.experiment_id
+        return f"#/experiments/{experiment}/runs/{run_id}/artifacts/{quote(path)}"
 
     def _finish(self, registration: Registration) -> Version | None:
         """Complete the version that a killed registration left, or remove what is no use."""

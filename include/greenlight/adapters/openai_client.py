@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from greenlight.core.traces import trace_headers
 from greenlight.core.types import JsonDict
 
 TIMEOUT_S = 120.0
@@ -82,7 +83,7 @@ class OpenAIClient:
         reading = _Reading(began=time.perf_counter())
         try:
             async with self._http.stream(
-                "POST", "/v1/chat/completions", json=self._body(prompt)
+                "POST", "/v1/chat/completions", json=self._body(prompt), headers=trace_headers()
             ) as response:
                 if response.status_code != httpx.codes.OK:
                     text = (await response.aread()).decode(errors="replace")

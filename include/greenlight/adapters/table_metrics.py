@@ -61,6 +61,17 @@ class TableCollector(Collector):
         return []
 
 
+def of_log_lines(by_level: Mapping[str, int]) -> list[Metric]:
+    """Return how many lines this process has logged."""
+    lines = CounterMetricFamily(
+        Name.LOG_LINES.removesuffix("_total"), "Lines this service has logged.",
+        labels=[Label.LEVEL],
+    )  # fmt: skip
+    for level, number in by_level.items():
+        lines.add_metric([level], number)
+    return [lines]
+
+
 def of_rollouts(fleets: Iterable[tuple[Fleet, History]]) -> list[Metric]:
     """Return how rollouts ended, what runs, and what is live."""
     ended = CounterMetricFamily(

@@ -16,6 +16,7 @@ from types import TracebackType
 import aiohttp
 
 from greenlight.adapters.load_plan import GoldenPrompt
+from greenlight.core.traces import trace_headers
 from greenlight.core.types import JsonDict
 
 KEEP_ALIVE_S = 2.0
@@ -108,7 +109,9 @@ class TimedRequests:
         try:
             async with (
                 asyncio.timeout(began + self._timeout_s - time.monotonic()),
-                self._session.post(f"{url}/v1/chat/completions", json=body) as response,
+                self._session.post(
+                    f"{url}/v1/chat/completions", json=body, headers=trace_headers()
+                ) as response,
             ):
                 if response.status != HTTP_OK:
                     text = (await response.read()).decode(errors="replace")

@@ -23,6 +23,7 @@ COMMANDS = {
     "simulate-engine": "simulate_engine",
     "evaluate": "evaluate",
     "gate": "evaluate",
+    "top": "top",
 }
 """Commands without a noun, and the module that holds each."""
 

@@ -14,7 +14,7 @@ from greenlight.core.digest import short
 from greenlight.core.errors import InputError
 from greenlight.core.settings import load_settings
 from greenlight.core.types import JsonDict
-from greenlight.entrypoints import models
+from greenlight.entrypoints import models, review
 from greenlight.registry.tags import Tag
 
 app = typer.Typer(help="Models: import, list, show, verify.", no_args_is_help=True)
@@ -127,6 +127,17 @@ def verify(
     if not numbers:
         raise InputError(f"model {model!r} has no versions")
     raise typer.Exit(1 if damaged else 0)
+
+
+@app.command()
+def webhook(
+    url: Annotated[
+        str, typer.Argument(help="Where MLflow reaches Airflow: https://airflow.example.org")
+    ],
+) -> None:
+    """Let MLflow tell Airflow at once which version somebody wants live; can be repeated."""
+    is_new = review.register(url)
+    console.print("The webhook is made." if is_new else "The webhook is there; it was set anew.")
 
 
 def _print_report(report: JsonDict, *, as_json: bool) -> None:

@@ -30,5 +30,5 @@ def prepare(
 @app.command()
 def route() -> None:
     """Keep every fleet's HAProxy running until it is told to stop (SIGTERM, Ctrl-C)."""
-    configure_logging(level=logging.INFO)
+    configure_logging(service="greenlight-router", level=logging.INFO)
     production.route()

@@ -1,4 +1,4 @@
-"""`greenlight scaling`: plan, show, diff, apply, override, replay, look back, run the loop."""
+"""`greenlight scaling`: plan, show, diff, apply, override, replay, look back, run a loop."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from greenlight.cli.durations import read_duration
 from greenlight.core.errors import GateError, InputError, RefusedError
 
 if TYPE_CHECKING:
+    from greenlight.entrypoints.aws_loop import AwsLoop
     from greenlight.entrypoints.scaling import Applied, Scaling
     from greenlight.entrypoints.scaling_days import Days
     from greenlight.entrypoints.scaling_slots import SlotLoop
     from greenlight.scaling.kept import KeptSchedule
 
 app = typer.Typer(
-    help="Schedules: plan, show, diff, apply, override, replay, look-back, loop.",
+    help="Schedules: plan, show, diff, apply, override, replay, look-back, loop, aws-loop, run.",
     no_args_is_help=True,
 )
 
@@ -209,11 +210,47 @@ def loop(
         for step in found.steps:
             tables.say(f"{'would ' if dry_run else ''}{step.line}")
         return
+    slots.run(every_s=every, stop=_until_told())
+
+
+@app.command("aws-loop")
+def aws_loop(
+    fleet: FleetName,
+    *,
+    every: Annotated[
+        float, typer.Option(min=1, max=15, help="Seconds between two looks; a notice is 2 minutes.")
+    ] = 5.0,
+    once: Annotated[bool, typer.Option("--once", help="Look once, act, and end.")] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Tell an Auto Scaling group the load, and drain hosts before AWS takes them, until SIGTERM."""
+    found = _open_aws_loop(fleet)
+    if once or dry_run:
+        for line in found.cycle(dry_run=dry_run) or ("nothing to do",):
+            tables.say(line)
+        return
+    found.run(every_s=every, stop=_until_told())
+
+
+def _until_told() -> threading.Event:
+    """Return what SIGTERM sets. A loop's log is all that is seen of it."""
     logging.getLogger("greenlight").setLevel(logging.INFO)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    slots.run(every_s=every, stop=stop)
+    return stop
+
+
+@app.command()
+def run(
+    *,
+    every: Annotated[float, typer.Option(min=1, max=15, help="Seconds between two looks.")] = 5.0,
+) -> None:
+    """Run the loops of all fleets with slots or an AWS group, as a service, until SIGTERM."""
+    from greenlight.entrypoints.scaling_service import serve
+
+    logging.getLogger("greenlight").setLevel(logging.INFO)
+    serve(every_s=every)
 
 
 def _tell(found: Applied) -> None:
@@ -261,6 +298,15 @@ def _open_loop(fleet: str) -> SlotLoop:
     found = open_loop(fleet)
     if found is None:
         raise RefusedError(f"scaling.yaml has no `target: {{kind: slots}}` for {fleet}")
+    return found
+
+
+def _open_aws_loop(fleet: str) -> AwsLoop:
+    from greenlight.entrypoints.aws_loop import open_aws_loop
+
+    found = open_aws_loop(fleet)
+    if found is None:
+        raise RefusedError(f"scaling.yaml has no `target: {{kind: aws_autoscaling}}` for {fleet}")
     return found
 
 

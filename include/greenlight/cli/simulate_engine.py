@@ -35,7 +35,7 @@ def simulate_engine(
     """
     from greenlight.testing.engine_simulator import Serving, run
 
-    configure_logging(level=logging.INFO)
+    configure_logging(service="greenlight-engine", level=logging.INFO)
     serving = Serving(
         model=model,
         names=tuple(served_model_name or [str(model)]),

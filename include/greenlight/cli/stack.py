@@ -102,6 +102,8 @@ def address_table(found: StackAddresses) -> Table:
     table.add_row("Prometheus", found.prometheus_url)
     table.add_row("Alertmanager", found.alertmanager_url)
     table.add_row("gateway", f"{found.gateway_url}/v1")
+    if found.edge_url:
+        table.add_row("... over TLS", f"{found.edge_url}/v1")
     table.add_row("log-in", found.airflow_user)
     return table
 

@@ -15,9 +15,10 @@ class MetricName(StrEnum):
     JOB_SECONDS = "greenlight_ml_job_duration_seconds"
     JOB_PEAK_RSS = "greenlight_ml_job_peak_rss_bytes"
     JOB_PROGRESS = "greenlight_ml_job_progress_ratio"
-    GATE_RESULTS = "greenlight_gate_results_total"
     APPROVALS = "greenlight_approvals_total"
     EXPORTER_UP = "greenlight_exporter_up"
+    LOG_LINES = "greenlight_log_lines_total"
+    STATSD_LINES = "greenlight_statsd_lines_total"
     ROLLOUTS = "greenlight_rollouts_total"
     ROLLOUT_LAST = "greenlight_rollout_last_timestamp_seconds"
     ROLLOUT_UNFINISHED = "greenlight_rollout_unfinished_since_timestamp_seconds"
@@ -60,7 +61,11 @@ class MetricName(StrEnum):
     SCHEDULE_APPLIED = "greenlight_schedule_applied_timestamp_seconds"
     SCHEDULE_WAITING = "greenlight_schedule_waiting_since_timestamp_seconds"
     SCHEDULE_SLO = "greenlight_schedule_slo_ratio"
+    SCALING_LOOKED = "greenlight_scaling_loop_looked_timestamp_seconds"
     SCHEDULE_DAY = "greenlight_schedule_looked_back_timestamp_seconds"
+    HOST_NOTICES = "greenlight_host_notices_total"
+    HOSTS_BEING_TAKEN = "greenlight_hosts_being_taken"
+    LOAD_PUBLISHED = "greenlight_load_published_timestamp_seconds"
     HTTP_REQUESTS = "http_requests_total"
     HTTP_SECONDS = "http_request_duration_seconds"
     HTTP_ACTIVE = "http_active_requests"
@@ -103,6 +108,9 @@ class ForeignMetric(StrEnum):
     MEMORY_AVAILABLE = "node_memory_MemAvailable_bytes"
     MEMORY_TOTAL = "node_memory_MemTotal_bytes"
     CLOCK_OFFSET = "node_timex_offset_seconds"
+    AIRFLOW_HEARTBEATS = "airflow_heartbeats_total"
+    AIRFLOW_DEADLINES_MISSED = "airflow_deadlines_missed_total"
+    AIRFLOW_IMPORT_ERRORS = "airflow_dag_import_errors"
 
 
 class LabelName(StrEnum):

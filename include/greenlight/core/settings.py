@@ -52,6 +52,7 @@ class Ports(Value):
     redis: Port = 0
     gateway: Port = 0
     gateway_metrics: Port = 0
+    edge: Port = 0
     prometheus: Port = 0
     alertmanager: Port = 0
     node_exporter: Port = 0

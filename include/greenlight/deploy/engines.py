@@ -11,6 +11,7 @@ from greenlight.core.digest import digest_json
 from greenlight.core.types import Value
 
 GB = 2**30
+NOT_SERVING = {"python", "threads", "otlp_traces_endpoint"}
 Flag = str | int | float | bool
 
 
@@ -41,7 +42,9 @@ class EngineProfile(Value):
     `shutdown_s`: how long the engine itself lets them end after SIGTERM. `image`: for docker, with
     its digest. `memory_gb`: what one engine takes beside its weights and KV cache. `threads`: of
     computation, for the CPU build. `python`: the interpreter on the host; none: this machine's
-    `.venv-serve`, or for the simulator the one that runs Greenlight.
+    `.venv-serve`, or for the simulator the one that runs Greenlight. `otlp_traces_endpoint`: the
+    OTLP/HTTP address that vLLM tells its spans to, with its path, such as
+    `http://collector:4318/v1/traces`; none: it makes none. It counts from an engine's next start.
     """
 
     kind: EngineKind
@@ -55,6 +58,7 @@ class EngineProfile(Value):
     drain_s: Annotated[float, Field(gt=0)] = 600.0
     shutdown_s: Annotated[int, Field(gt=0)] = 600
     threads: Annotated[int, Field(ge=1)] | None = None
+    otlp_traces_endpoint: Annotated[str, Field(pattern=r"^https?://[^/]+/.")] | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> EngineProfile:
@@ -71,8 +75,8 @@ class EngineProfile(Value):
 
     @property
     def digest(self) -> str:
-        """What is served with: kind, image, flags and time limits. Where it runs doesn't count."""
-        return digest_json(self.model_dump(mode="json", exclude={"python", "threads"}))
+        """What is served with: kind, image, flags and time limits; not where, nor who is told."""
+        return digest_json(self.model_dump(mode="json", exclude=NOT_SERVING))
 
     def needed_bytes(self, *, weight_bytes: int) -> int:
         """Return what one engine needs: weights, KV cache, and what it takes beside them."""

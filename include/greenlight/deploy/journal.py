@@ -51,6 +51,8 @@ class Step(StrEnum):
     CLEAN_UP = "clean up"
     """The new colour is stopped after a roll-back."""
     FINISH = "finish"
+    DRAIN = "drain"
+    """No step of the way: its cloud takes a host, and so it gets no more requests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

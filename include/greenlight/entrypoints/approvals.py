@@ -14,6 +14,7 @@ from greenlight.core.digest import short
 from greenlight.core.errors import InputError, RefusedError
 from greenlight.core.settings import Settings, load_settings
 from greenlight.core.types import JsonDict
+from greenlight.entrypoints.version_page import show_approval
 from greenlight.quantize.evidence import Evidence
 from greenlight.quantize.measurements import Verdict
 from greenlight.registry import approvals as rules
@@ -313,6 +314,7 @@ def _show(registry: ModelRegistry, kept: Approval) -> None:
         str(Tag.APPROVED_AT): kept.decided_at.isoformat(timespec="seconds"),
         str(Tag.APPROVAL_REASON): kept.reason[:1000] or NO_REASON,
     }
+    show_approval(registry, kept)
     registry.set_tags(kept.model, version=kept.version, tags=tags)
     if kept.decision is Decision.APPROVED:
         registry.set_alias(kept.model, alias=Alias.APPROVED, version=kept.version)

@@ -12,6 +12,7 @@ from greenlight.core.errors import GateError, InputError
 from greenlight.core.files import write_json
 from greenlight.core.settings import Settings
 from greenlight.core.types import JsonDict
+from greenlight.entrypoints.version_page import show_evidence
 from greenlight.quantize.evidence import (
     ControlEvidence,
     DataEvidence,
@@ -98,6 +99,7 @@ def register(
             evidence_digest=evidence.digest,
         )
     )
+    show_evidence(registry, version)
     registry.set_alias(version.model, alias=Alias.CANDIDATE, version=version.version)
     log.info("%s version %d is the candidate", version.model, version.version)
     return _answer(version, evidence, description, registry=registry, winner=winner)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from greenlight.core.files import write_json
 from greenlight.core.types import JsonDict
 from greenlight.cost.anomalies import Anomaly, NotJudged
 from greenlight.cost.bill import HOUR
@@ -57,6 +58,8 @@ HEAT_DAYS = 28
 HEAT_STEP = timedelta(hours=1)
 SURE = 0.8
 EVERYTHING = "everything"
+WHERE = "where.json"
+"""The file beside the page that says where both reports are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +105,7 @@ def build(tools: CostTools, looked: Looked) -> CostReport:
         tenants=_tenants(tools, spend),
         heat=_heat(tools, until),
         heat_of="GPU" if any(plan.gpus for plan in tools.plans(until - HOUR)) else "CPU",
-        advice=tuple(_advice(one, counts=one.id not in counted.overlapping) for one in advice),
+        advice=tuple(advice_row(one, counts=one.id not in counted.overlapping) for one in advice),
         advised_monthly=counted.monthly_saving if advice else None,
         savings=_savings(advice),
         anomalies=tuple(_anomaly(one) for one in looked.found if isinstance(one, Anomaly)),
@@ -117,7 +120,7 @@ def keep(tools: CostTools, made: CostReport, *, registry: ModelRegistry | None =
     """Write the report into the home, and log it to MLflow once a day; return where it is.
 
     The home's is replaced every hour. MLflow keeps one a day, by its date: a retry logs nothing
-    twice.
+    twice. Where both are is kept beside the page, for whoever links to them.
     """
     from greenlight.adapters.cost_report import write_costs
     from greenlight.entrypoints.models import open_registry
@@ -125,7 +128,9 @@ def keep(tools: CostTools, made: CostReport, *, registry: ModelRegistry | None =
     files = write_costs(made, tools.settings.home / "costs" / "report")
     registry = registry or open_registry(tools.settings)
     logged = registry.log_run(_run_log(made, files))
-    return {"page": str(files["page"]), "url": f"{logged.url}/artifacts/{files['page'].name}"}
+    where = {"page": str(files["page"]), "url": f"{logged.url}/artifacts/{files['page'].name}"}
+    write_json(files["page"].with_name(WHERE), where)
+    return where
 
 
 def _run_log(made: CostReport, files: Mapping[str, Path]) -> RunLog:
@@ -309,7 +314,8 @@ def _heat(tools: CostTools, until: datetime) -> tuple[tuple[float | None, ...], 
     )
 
 
-def _advice(one: Recorded, *, counts: bool) -> AdviceRow:
+def advice_row(one: Recorded, *, counts: bool) -> AdviceRow:
+    """Return kept advice as it is shown. `counts`: no other advice is about the same hosts."""
     detail = one.detail
     sizes = {
         name: answer

@@ -19,6 +19,8 @@ from greenlight.cost.prices import PriceBook, read_prices
 from greenlight.cost.usage import HostUsage
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
     from greenlight.adapters.cost_expectations import HourVerdict
     from greenlight.adapters.focus_files import FocusFiles
 
@@ -68,14 +70,15 @@ class CostTools:
         return self.settings.home / "costs" / "data docs"
 
 
-def open_tools(settings: Settings | None = None) -> CostTools:
+def open_tools(settings: Settings | None = None, *, engine: sa.Engine | None = None) -> CostTools:
     """Open everything for this home's costs; nothing is asked yet.
+
+    `engine`: the database, where it is open already, as in a server that opens these often.
 
     Raises:
         ConfigError: cost.yaml, prices.yaml or fleet.yaml is wrong, or a token can't be read.
         RefusedError: no database is configured, and the embedded stack is not up.
     """
-    from greenlight.adapters.cost_expectations import check_hour
     from greenlight.adapters.cost_store import DatabaseCosts
     from greenlight.adapters.focus_files import FocusFiles
     from greenlight.adapters.rollout_store import DatabaseJournal
@@ -86,7 +89,7 @@ def open_tools(settings: Settings | None = None) -> CostTools:
     settings = settings or load_settings()
     config = load_cost_file(settings.config_file("cost"))
     fleets = read_config(settings.config_file("fleet"), FleetFile).fleets
-    engine = stack.open_database(settings)
+    engine = engine or stack.open_database(settings)
     journal = DatabaseJournal(engine)
     rollouts = {fleet.name: journal.rollouts(fleet.name) for fleet in fleets}
     deployed = tuple(fleet for fleet in fleets if rollouts[fleet.name])
@@ -104,9 +107,31 @@ def open_tools(settings: Settings | None = None) -> CostTools:
         usage=_usage(settings, config),
         store=DatabaseCosts(engine),
         files=FocusFiles(settings.home / "costs" / "focus"),
-        check=check_hour,
+        check=_check_hour,
         price_source=_price_source(config),
         bills=_bills(config),
+    )
+
+
+def _check_hour(
+    usage: Mapping[str, HostUsage],
+    items: Sequence[BillItem],
+    *,
+    hour: datetime,
+    min_measured: float,
+    last_prices: Mapping[str, Decimal],
+    docs: Path,
+) -> HourVerdict:
+    """Judge an hour. Great Expectations takes seconds and 300 MB: who only reads goes without."""
+    from greenlight.adapters.cost_expectations import check_hour
+
+    return check_hour(
+        usage,
+        items,
+        hour=hour,
+        min_measured=min_measured,
+        last_prices=last_prices,
+        docs=docs,
     )
 
 

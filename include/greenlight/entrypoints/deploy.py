@@ -29,6 +29,7 @@ from greenlight.deploy.request import DeployRequest, parse_deploy_request
 from greenlight.deploy.rollout_file import RolloutSettings, load_rollout
 from greenlight.entrypoints.rollout_hold import held
 from greenlight.entrypoints.rollout_steps import Steps
+from greenlight.entrypoints.version_page import airflow_pages, show_rollout
 from greenlight.quantize.interface import compare_interface
 
 if TYPE_CHECKING:
@@ -185,6 +186,25 @@ class Deploy:
             f"serves alone. Deploy the one before: greenlight deploy run {self.tools.fleet.name} "
             f"--version {before.version} --rollout blue_green"
         )
+
+    def go_back_from(self, rollout_id: str, *, reason: str) -> JsonDict:
+        """Go back, if this is still the rollout that is on its way. Doing it twice changes nothing.
+
+        Raises:
+            RefusedError: it went live meanwhile; the version before it is deployed instead.
+            InputError: there is no such rollout of this fleet.
+        """
+        asked = self.steps.outcome(rollout_id)
+        if asked["fleet"] != self.tools.fleet.name:
+            raise InputError(
+                f"rollout {rollout_id} is of fleet {asked['fleet']}, not of {self.tools.fleet.name}"
+            )
+        if asked["outcome"] == Outcome.LIVE:
+            raise RefusedError(
+                f"rollout {rollout_id} ended meanwhile: {asked['reason']}. Deploy the version "
+                "before it instead"
+            )
+        return asked if asked["outcome"] else self._roll_back(rollout_id, reason=reason)
 
     def _roll_back(self, rollout_id: str, *, reason: str) -> JsonDict:
         """Go back; when somebody else does it at the same time, wait until it is done."""
@@ -405,6 +425,16 @@ def begin(params: JsonDict, *, rollout_id: str, by: str) -> JsonDict:
     return open_deploy(request.fleet).begin(request, rollout_id=rollout_id, by=by)
 
 
+def go_back(params: JsonDict) -> JsonDict:
+    """Do what the form of the DAG `deploy_roll_back` asks for: fleet, rollout, reason, by.
+
+    Raises:
+        RefusedError, InputError: as `Deploy.go_back_from`.
+    """
+    deploy = open_deploy(params["fleet"])
+    return deploy.go_back_from(params["rollout"], reason=f"{params['by']}: {params['reason']}")
+
+
 def stop(fleet: str, *, settings: Settings | None = None) -> None:
     """Stop a fleet's engines and its router, at once and without a database; nobody is served.
 
@@ -442,12 +472,19 @@ def finish(plan: JsonDict | None) -> JsonDict:
         GateError: it went back; the message says why.
         RefusedError: it never began.
     """
+    from greenlight.entrypoints.models import open_registry
+
     if plan is None:
-        raise RefusedError("the rollout was refused; the last line of `begin` says why")
+        raise RefusedError(
+            "the rollout was refused; the last line of `preflight` or `begin` says why"
+        )
     if plan["nothing_to_do"]:
         log.info("%s", plan["nothing_to_do"])
         return plan
-    ended = open_deploy(plan["fleet"]).steps.outcome(plan["rollout_id"])
+    settings = load_settings()
+    ended = open_deploy(plan["fleet"], settings=settings).steps.outcome(plan["rollout_id"])
+    pages = airflow_pages(settings.airflow_url)
+    show_rollout(open_registry(settings), ended, airflow_url=pages)
     if ended["outcome"] != Outcome.LIVE:
         raise GateError(
             f"{ended['model']} version {ended['version']} ({short(ended['digest'])}) is not live: "

@@ -5,6 +5,7 @@ A check reads and changes nothing. One that can't be made is `unknown`, never ok
 
 from __future__ import annotations
 
+import logging
 import platform
 import shutil
 import sys
@@ -14,16 +15,22 @@ from datetime import timedelta
 from pathlib import Path
 
 from greenlight.core.clock import Clock, SystemClock
-from greenlight.core.errors import ConfigError, InputError
+from greenlight.core.errors import ConfigError, InputError, RefusedError
 from greenlight.core.findings import Answer, Check, Finding, answer_if, look
 from greenlight.core.settings import Settings, load_settings, read_config
+from greenlight.core.types import JsonDict
 from greenlight.deploy.fleet import FleetFile
 
-DISK_SHARE, DISK_GB = 0.1, 10
+log = logging.getLogger(__name__)
+
+DISK_SHARE, DISK_GB, DISK_FLOOR_GB = 0.1, 10, 2
+"""Below the first two it is time to look; below the last nothing is begun."""
+PREFLIGHT = ("machine", "configuration")
+"""What a DAG that changes something looks at first, on the worker that it begins on."""
 CERTIFICATE_DAYS = 14
 PROGRAMS = (
-    "haproxy", "redis-server", "pgbackrest", "restic", "prometheus", "prometheus-alertmanager",
-    "prometheus-node-exporter",
+    "haproxy", "nginx", "redis-server", "pgbackrest", "restic", "prometheus",
+    "prometheus-alertmanager", "prometheus-node-exporter",
 )  # fmt: skip
 GB = 10**9
 
@@ -63,6 +70,22 @@ class Doctor:
             if not only or name in only:
                 yield from look(name, check)
 
+    def require(self, *parts: str) -> list[JsonDict]:
+        """Return what was found of these parts, as plain JSON.
+
+        Raises:
+            RefusedError: something failed or could not be looked at; nothing should be begun.
+        """
+        found = list(self.run(parts))
+        bad = [one for one in found if one.answer in (Answer.FAILED, Answer.UNKNOWN)]
+        for one in found:
+            level = logging.INFO if one.answer is Answer.OK else logging.WARNING
+            log.log(level, "%s: %s: %s", one.part, one.answer, one.evidence)
+        if bad:
+            told = "; ".join(f"{one.evidence} ({one.fix})" for one in bad)
+            raise RefusedError(f"nothing was begun: {told}")
+        return [one.to_json() for one in found]
+
     def machine(self) -> Iterator[Finding]:
         """Look at Python, programs and disk."""
         from greenlight.adapters.processes import find_program
@@ -84,6 +107,7 @@ class Doctor:
             "machine", disk.free > DISK_GB * GB and disk.free > DISK_SHARE * disk.total,
             f"{disk.free / GB:.0f} GB free of {disk.total / GB:.0f}",
             fix=f"keep {DISK_GB} GB and {DISK_SHARE:.0%}: docs/runbooks/platform.md#diskfull",
+            otherwise=Answer.WARNING if disk.free > DISK_FLOOR_GB * GB else Answer.FAILED,
         )  # fmt: skip
 
     def secrets(self) -> Iterator[Finding]:
@@ -260,6 +284,15 @@ class Doctor:
 def open_doctor(settings: Settings | None = None, *, clock: Clock | None = None) -> Doctor:
     """Return the checks of the configured home."""
     return Doctor(settings=settings or load_settings(), clock=clock or SystemClock())
+
+
+def preflight() -> list[JsonDict]:
+    """Look at what every change needs, before anything is changed.
+
+    Raises:
+        RefusedError: it isn't fit.
+    """
+    return open_doctor().require(*PREFLIGHT)
 
 
 def _hours(age: timedelta) -> str:

@@ -1,14 +1,20 @@
-"""`greenlight exporter run`: Greenlight's own tables for Prometheus."""
+"""`greenlight exporter run`: Greenlight's own tables for Prometheus, and what Airflow counts.
+
+Airflow sends its numbers to the UDP port of the same number as the one that Prometheus asks.
+"""
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from greenlight.core.clock import SystemClock
 from greenlight.core.errors import ConfigError
+from greenlight.core.logs import configure_logging
 from greenlight.core.settings import Settings, load_settings, read_config
 from greenlight.deploy.fleet import FleetFile
 from greenlight.deploy.journal import history_of
@@ -19,6 +25,7 @@ if TYPE_CHECKING:
     from greenlight.adapters.table_metrics import Read
 
 HOST = "127.0.0.1"
+STATSD_FILE = "monitoring/statsd/mapping.yaml"
 
 
 def serve(
@@ -30,24 +37,37 @@ def serve(
         ConfigError: the port is taken, or a secret is missing.
         RefusedError: no database is configured, and the stack is not up.
     """
+    from greenlight.adapters import table_metrics
     from greenlight.adapters.metrics_server import serve_metrics
+    from greenlight.adapters.statsd import StatsdStore, load_mapping
+    from greenlight.adapters.statsd_receiver import receive
     from greenlight.adapters.table_metrics import TableCollector
 
     settings = settings or load_settings()
+    lines = configure_logging(service="greenlight-exporter", level=logging.WARNING)
     told = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: told.set())
     wanted = settings.ports.exporter
-    try:
-        port, stop = serve_metrics(TableCollector(parts(settings)), address=address, port=wanted)
-    except OSError as error:
-        raise ConfigError(
-            f"the exporter can't listen on {address}:{wanted}: {error.strerror}; choose another "
-            f"ports.exporter, or stop what is there"
-        ) from error
-    on_start(f"http://{address}:{port}/metrics")
-    told.wait()
-    stop()
+    airflow = StatsdStore(load_mapping(settings.project / STATSD_FILE))
+    read = {
+        **parts(settings),
+        "log": lambda: table_metrics.of_log_lines(lines.by_level()),
+        "airflow": airflow.collect,
+    }
+    with ExitStack() as stops:
+        try:
+            port, stop = serve_metrics(TableCollector(read), address=address, port=wanted)
+            stops.callback(stop)
+            _, stop = receive(airflow.take, address=address, port=port)
+            stops.callback(stop)
+        except OSError as error:
+            raise ConfigError(
+                f"the exporter can't listen on {address}:{wanted}, TCP and UDP: {error.strerror}; "
+                f"choose another ports.exporter, or stop what is there"
+            ) from error
+        on_start(f"http://{address}:{port}/metrics")
+        told.wait()
 
 
 def parts(settings: Settings) -> Mapping[str, Read]:

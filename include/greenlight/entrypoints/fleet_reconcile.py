@@ -1,4 +1,4 @@
-"""Look every hour whether every host serves what was deployed; nothing is changed."""
+"""Look every hour whether every host serves what was deployed; no host is changed."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ def check(fleet: str, *, settings: Settings | None = None) -> JsonDict:
     tools = open_tools(settings, fleet)
     problems = find_drift(tools, least=_least(settings, tools))
     write_drift(settings.metrics, fleet=fleet, problems=len(problems))
+    _show_last_rollout(settings, tools)
     if problems:
         raise GateError(
             f"fleet {fleet} is not as it was deployed: {'; '.join(problems)}. See "
@@ -86,6 +87,18 @@ def find_drift(tools: Tools, *, least: int | None = None) -> tuple[str, ...]:
         refusal=refusal,
     )
     return drift(now, found)
+
+
+def _show_last_rollout(settings: Settings, tools: Tools) -> None:
+    """Write on the version's page how the last rollout stands, also one from a terminal."""
+    from greenlight.entrypoints.models import open_registry
+    from greenlight.entrypoints.rollout_steps import Steps
+    from greenlight.entrypoints.version_page import airflow_pages, show_rollout
+
+    if rollouts := tools.journal.rollouts(tools.fleet.name):
+        outcome = Steps(tools).outcome(rollouts[-1].id)
+        pages = airflow_pages(settings.airflow_url)
+        show_rollout(open_registry(settings), outcome, airflow_url=pages)
 
 
 def _least(settings: Settings, tools: Tools) -> int | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from greenlight.core.digest import short
 from greenlight.core.settings import load_settings
 from greenlight.core.types import JsonDict
-from greenlight.registry.ports import ModelRegistry
+from greenlight.registry.ports import ModelRegistry, Version
 from greenlight.registry.tags import REQUESTED, Tag
 
 
@@ -19,11 +19,16 @@ def requested_runs(registry: ModelRegistry | None = None) -> list[JsonDict]:
 
     registry = registry or open_registry(load_settings())
     return [
-        {
-            "trigger_run_id": f"requested-{model}-{version.version}-{short(version.digest)}",
-            "conf": {"model": model, "version": version.version},
-        }
+        requested_run(version)
         for model in registry.models()
         for version in registry.versions(model)
         if version.tag(Tag.QUANTIZE) == REQUESTED
     ]
+
+
+def requested_run(version: Version) -> JsonDict:
+    """Return the one run that quantizes a version: `{"trigger_run_id", "conf"}`."""
+    return {
+        "trigger_run_id": f"requested-{version.model}-{version.version}-{short(version.digest)}",
+        "conf": {"model": version.model, "version": version.version},
+    }

@@ -10,6 +10,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from greenlight.core.errors import GreenlightError, LostLeaseError, PermanentError, RefusedError
+from greenlight.core.logs import labelled
+from greenlight.core.traces import Fact, TraceContext, trace_of, within
 from greenlight.core.types import JsonDict
 from greenlight.deploy.colours import Colour
 from greenlight.deploy.journal import Event, Outcome, Phase, Progress, Rollout, Step, progress
@@ -52,6 +54,11 @@ class Hold:
         return self.keeper.fence
 
     @property
+    def trace(self) -> TraceContext:
+        """The one trace of the rollout: by its id, so that every process finds it."""
+        return trace_of("rollout", self.rollout.id)
+
+    @property
     def host_by_host(self) -> bool:
         """Whether hosts are exchanged one after the other, each without both colours."""
         return self.settings.strategy is Strategy.ROLLING and not self.rollout.is_alone
@@ -88,20 +95,27 @@ class Hold:
             log.info("rollout %s: %s %s is done already", self.rollout.id, step, subject)
             return
         told: JsonDict = {} if reason is None else {"reason": reason}
-        self._write(step, Phase.BEGAN, subject, told)
-        try:
-            detail = action()
-        except PermanentError as error:
-            if step not in BACK:
-                self._write_failure(step, subject, error)
-            raise
-        self._write(step, Phase.DONE, subject, detail | told)
-        log.info("rollout %s: %s %s done", self.rollout.id, step, subject)
+        with self._span(step, subject):
+            self._write(step, Phase.BEGAN, subject, told)
+            try:
+                detail = action()
+            except PermanentError as error:
+                if step not in BACK:
+                    self._write_failure(step, subject, error)
+                raise
+            self._write(step, Phase.DONE, subject, detail | told)
+            log.info("rollout %s: %s %s done", self.rollout.id, step, subject)
+
+    def note(self, step: Step, subject: str, detail: JsonDict) -> None:
+        """Write how a step that goes on stands, for readers; nothing is decided by it."""
+        self._write(step, Phase.BEGAN, subject, detail)
 
     def finish(self, outcome: Outcome, reason: str) -> None:
         """Write how it ended, and give the lease back."""
         detail: JsonDict = {"outcome": str(outcome), "reason": reason}
-        self.do(Step.FINISH, "", lambda: detail)
+        if not self.progress().has(Step.FINISH):
+            self.do(Step.FINISH, "", lambda: detail)
+            self._tell_of_all(outcome)
         self.tools.leases.release(self.keeper.lease)
         log.info("rollout %s: %s: %s", self.rollout.id, outcome, reason)
 
@@ -117,6 +131,40 @@ class Hold:
                 f"rollout {self.rollout.id} does not go on: "
                 f"{made.outcome or 'it is going back'} ({made.reason})"
             )
+
+    @contextmanager
+    def _span(self, step: Step, subject: str) -> Iterator[None]:
+        """Make a step a span of the rollout's trace; the requests it sends belong to it."""
+        span = self.tools.tracer.begin(f"rollout: {step}", parent=self.trace)
+        facts = self._facts() | {"greenlight.rollout.subject": subject}
+        failed: str | None = None
+        try:
+            with within(span.context), labelled(run_id=self.rollout.id):
+                yield
+        except BaseException as error:
+            failed = type(error).__name__
+            raise
+        finally:
+            span.end(facts, failed=failed)
+
+    def _tell_of_all(self, outcome: Outcome) -> None:
+        """Tell of the rollout itself, under the id that its steps name as their parent."""
+        self.tools.tracer.tell(
+            self.trace,
+            "rollout",
+            began=self.rollout.started_at,
+            facts=self._facts() | {"greenlight.rollout.outcome": str(outcome)},
+            failed=None if outcome is Outcome.LIVE else str(outcome),
+        )
+
+    def _facts(self) -> dict[str, Fact]:
+        return {
+            "greenlight.rollout.id": self.rollout.id,
+            "greenlight.fleet": self.rollout.fleet,
+            "greenlight.colour": str(self.rollout.colour),
+            "gen_ai.request.model": self.rollout.model,
+            "greenlight.version": self.rollout.version,
+        }
 
     def _write_failure(self, step: Step, subject: str, error: GreenlightError) -> None:
         """Note why a step failed, unless the lease is lost: then it isn't ours to write."""
@@ -164,8 +212,14 @@ def held(tools: Tools, rollout_id: str, *, way: Way = Way.FORWARD) -> Iterator[H
     rollout = tools.journal.rollout(rollout_id)
     settings = RolloutSettings.model_validate(rollout.request["settings"])
     lease = _take(tools, rollout, way, ttl_s=settings.lease_s)
-    with LeaseKeeper(tools.leases, lease, ttl_s=settings.lease_s) as keeper:
-        yield Hold(tools=tools, rollout=rollout, settings=settings, keeper=keeper)
+    try:
+        with (
+            LeaseKeeper(tools.leases, lease, ttl_s=settings.lease_s) as keeper,
+            labelled(run_id=rollout_id),
+        ):
+            yield Hold(tools=tools, rollout=rollout, settings=settings, keeper=keeper)
+    finally:
+        tools.tracer.flush()  # Airflow ends a task's process without a goodbye
 
 
 def _take(tools: Tools, rollout: Rollout, way: Way, *, ttl_s: float) -> Lease:

@@ -11,6 +11,7 @@ from greenlight.adapters.load_plan import GoldenPrompt
 from greenlight.core.clock import Clock, SystemClock
 from greenlight.core.errors import InputError
 from greenlight.core.settings import Settings
+from greenlight.core.traces import Tracer, Untraced
 from greenlight.core.types import JsonDict
 from greenlight.deploy.colours import Colour
 from greenlight.deploy.fleet import Fleet, load_fleet
@@ -151,6 +152,7 @@ class Tools:
     open_prober: OpenProber
     engine_metrics: EngineMetrics
     smoke_test: SmokeTest
+    tracer: Tracer = Untraced()  # noqa: RUF009 - stateless
     clock: Clock = SystemClock()  # noqa: RUF009 - stateless
     sleep: Callable[[float], None] = time.sleep
 
@@ -184,6 +186,7 @@ def open_tools(settings: Settings, fleet_name: str, *, clock: Clock | None = Non
     from greenlight.entrypoints import stack
     from greenlight.entrypoints.models import open_registry
     from greenlight.entrypoints.rollout_smoke import smoke_test
+    from greenlight.entrypoints.tracing import open_lenient_tracer
 
     fleet = load_fleet(settings.config_file("fleet"), fleet_name)
     engine = stack.open_database(settings)
@@ -200,6 +203,7 @@ def open_tools(settings: Settings, fleet_name: str, *, clock: Clock | None = Non
         open_prober=open_load,
         engine_metrics=HttpEngineMetrics(),
         smoke_test=smoke_test,
+        tracer=open_lenient_tracer("greenlight-deploy"),
         clock=clock or SystemClock(),
     )
 

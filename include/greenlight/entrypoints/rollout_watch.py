@@ -6,6 +6,7 @@ late. Whatever ends the watching (a breach, a cancelled task, a bug) sends traff
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -23,10 +24,12 @@ from greenlight.deploy.analysis import (
     judge,
     next_action,
 )
+from greenlight.deploy.journal import Step
 from greenlight.deploy.samples import Sample, SampleSet
 from greenlight.deploy.serving_hosts import Serving, rate_of_each
 from greenlight.entrypoints.rollout_counters import Counters
 from greenlight.entrypoints.rollout_hold import Hold
+from greenlight.entrypoints.rollout_notes import EVERY_S, Notes
 from greenlight.entrypoints.rollout_smoke import DEFAULT_PROMPTS
 
 if TYPE_CHECKING:
@@ -58,9 +61,10 @@ class Load:
 
     @contextmanager
     def running(self, *, seconds: float) -> Iterator[None]:
-        """Send inside the block. What is under way at its end is no longer waited for."""
+        """Send inside the block, within its trace. What is under way at its end is given up."""
+        in_this_trace = contextvars.copy_context()
         self._thread = threading.Thread(
-            target=self._send, args=(seconds,), name="load", daemon=True
+            target=in_this_trace.run, args=(self._send, seconds), name="load", daemon=True
         )
         self._thread.start()
         try:
@@ -90,11 +94,16 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """Where a rollout stands while it is looked at. `share`: green's part of a host's traffic."""
+    """Where a rollout stands while it is looked at. `share`: green's part of a host's traffic.
+
+    `step`, `subject`: what the journal calls it.
+    """
 
     name: str
     serving: Serving
     share: float
+    step: Step
+    subject: str
 
     @classmethod
     def moved_to(cls, hold: Hold, subject: str) -> Stage:
@@ -102,15 +111,17 @@ class Stage:
         serving = hold.serving(subject)
         if hold.host_by_host:  # every host gets as much, so engines carry what they do at a half
             moved = f"{len(serving[hold.new])} of {len(hold.moves)} hosts"
-            return cls(name=f"on {subject}, {moved}", serving=serving, share=50.0)
-        return cls(name=f"at {subject} %", serving=serving, share=float(subject))
+            name, share = f"on {subject}, {moved}", 50.0
+        else:
+            name, share = f"at {subject} %", float(subject)
+        return cls(name=name, serving=serving, share=share, step=Step.ANALYSE, subject=subject)
 
 
 class Watch:
     """Looks at one rollout."""
 
-    def __init__(self, hold: Hold, *, go_back: GoBack) -> None:
-        self._hold, self._go_back = hold, go_back
+    def __init__(self, hold: Hold, *, go_back: GoBack, note_every_s: float = EVERY_S) -> None:
+        self._hold, self._go_back, self._note_every_s = hold, go_back, note_every_s
         self._tools, self._settings = hold.tools, hold.settings
 
     def warm_up(self, hosts: tuple[str, ...]) -> JsonDict:
@@ -144,7 +155,13 @@ class Watch:
         Raises:
             GateError: as `compare`.
         """
-        stage = Stage(name="at 100 %", serving=self._hold.serving(), share=100.0)
+        stage = Stage(
+            name="at 100 %",
+            serving=self._hold.serving(),
+            share=100.0,
+            step=Step.BAKE,
+            subject="",
+        )
         return self._watch(self._settings.analysis.lasting(self._settings.bake_s), stage)
 
     def _watch(self, settings: AnalysisSettings, stage: Stage) -> JsonDict:
@@ -163,6 +180,7 @@ class Watch:
         hold, serving = self._hold, stage.serving
         counters = Counters(self._tools, serving, engines=settings.reads_engines(stage.share))
         load = Load(hold, serving)
+        notes = Notes(hold, every_s=self._note_every_s)
         began, previous, looks = self._tools.clock.monotonic(), 0.0, 0
         seconds = settings.step_max_s + settings.interval_s
         afterwards.enter_context(load.running(seconds=seconds))
@@ -190,6 +208,7 @@ class Watch:
                 return analysis
             if looks % SAY_EVERY == 0:
                 log.info("%s, %.0f s: %s", stage.name, elapsed, decision.reason)
+            notes.offer(analysis, step=stage.step, subject=stage.subject, where=stage.name)
 
     def _back_first(self, error: BaseException) -> None:
         """Send traffic back; with a lost lease it isn't ours to move, and the router says so."""

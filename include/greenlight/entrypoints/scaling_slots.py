@@ -11,17 +11,14 @@ import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from greenlight.core.errors import (
     GreenlightError,
     LostLeaseError,
     RefusedError,
     RetryableError,
-    UnavailableError,
 )
 from greenlight.deploy.colours import Colour
 from greenlight.deploy.journal import Live, live, since_live, unfinished
@@ -33,10 +30,10 @@ from greenlight.deploy.ports import (
     ServerMode,
     ServerState,
 )
+from greenlight.entrypoints.fleet_load import load_now
 from greenlight.entrypoints.lease_keeper import LeaseKeeper
 from greenlight.entrypoints.scaling import read_kept
 from greenlight.scaling.capacity import HostCapacity, Unknown
-from greenlight.scaling.demand_series import MINUTE
 from greenlight.scaling.ports import DemandSource, ScheduleStore
 from greenlight.scaling.reactive import Bounds, Decision, Recommendation, Signal, decide
 from greenlight.scaling.scaling_file import FleetScaling, LocalSlots
@@ -48,8 +45,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LEASE_S = 60.0
-LATEST = timedelta(minutes=3)
-"""How old the newest sample of demand may be."""
 LEFT_ALONE_S = 600.0
 """How long a host is left alone that couldn't be started, so that another one is."""
 
@@ -75,8 +70,17 @@ class SlotLoop:
     _draining: dict[str, float] = field(default_factory=dict, init=False)
     _failed: dict[str, tuple[float, str]] = field(default_factory=dict, init=False)
 
-    def run(self, *, every_s: float, stop: threading.Event) -> None:
-        """Look again and again until `stop` is set. What can't be done now is done later."""
+    def run(
+        self,
+        *,
+        every_s: float,
+        stop: threading.Event,
+        looked: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Look again and again until `stop` is set. What can't be done now is done later.
+
+        `looked`: told after each look, also one that found that nothing can be done.
+        """
         said = ""
         while not stop.is_set():
             try:
@@ -87,6 +91,7 @@ class SlotLoop:
             if told != said:
                 log.info("fleet %s: %s", self.tools.fleet.name, told)
                 said = told
+            looked()
             stop.wait(every_s)
 
     def cycle(self, *, dry_run: bool = False) -> Cycle:
@@ -156,7 +161,8 @@ class SlotLoop:
         capacity = self.capacity()
         known = isinstance(capacity, HostCapacity)
         speed = capacity.tokens_per_second if isinstance(capacity, HostCapacity) else 1.0
-        load = self._load() if known else None
+        fleet, at = self.tools.fleet.name, self.tools.clock.now()
+        load = load_now(self.source, fleet, now=at) if known else None
         decision = decide(
             {Signal.TOKENS: load / serving if load is not None and serving else None},
             ready=serving,
@@ -168,21 +174,6 @@ class SlotLoop:
         )
         self._window = decision.window
         return decision
-
-    def _load(self) -> float | None:
-        """Return the fleet's tokens a second now; `None`: nobody measured it."""
-        now = self.tools.clock.now()
-        try:
-            found = self.source.demand(now - 2 * LATEST, now)
-        except UnavailableError as error:
-            log.warning("fleet %s: demand is not known: %s", self.tools.fleet.name, error)
-            return None
-        if found is None or not found.values.size:
-            return None
-        newest = found.end - np.timedelta64(MINUTE)
-        late = np.datetime64(now.replace(tzinfo=None), "us") - newest > np.timedelta64(LATEST)
-        value = float(found.values[-1])
-        return None if late or not math.isfinite(value) else value
 
     def _act(self, steps: tuple[Step, ...], now_live: Live) -> None:
         """Take the fleet's lease, see that it is still ours to change, do the steps, let go.

@@ -7,8 +7,9 @@ from dataclasses import asdict
 
 from greenlight.core.digest import short
 from greenlight.core.errors import InputError
+from greenlight.core.settings import Settings, load_settings
 from greenlight.core.types import JsonDict
-from greenlight.entrypoints import scaling_tools
+from greenlight.entrypoints import scaling_replays, scaling_tools
 from greenlight.entrypoints.approvals import NO_REASON, OPTIONS
 from greenlight.entrypoints.scaling import Scaling
 from greenlight.entrypoints.scaling_days import Days
@@ -26,8 +27,10 @@ def fleets() -> list[str]:
     return scaling_tools.scheduled_fleets()
 
 
-def plan(fleet: str, *, scaling: Scaling | None = None) -> JsonDict:
-    """Plan, replay and compare; return the proposal, or why there is none.
+def plan(
+    fleet: str, *, scaling: Scaling | None = None, settings: Settings | None = None
+) -> JsonDict:
+    """Plan, replay and compare; return the proposal, or why there is none. The replay is kept.
 
     Too little data is no failure: a new fleet has weeks ahead in which nothing can be planned.
     """
@@ -37,6 +40,9 @@ def plan(fleet: str, *, scaling: Scaling | None = None) -> JsonDict:
         log.warning("%s: no schedule: %s", fleet, "; ".join(found.why))
         return {"fleet": fleet, "digest": None, "why": list(found.why)}
     kept = scaling.propose(found, by=BY)
+    scaling_replays.keep(
+        settings or load_settings(), fleet, found.replayed, made_at=found.schedule.made_at
+    )
     description = describe_plan(found.schedule, found.changes, found.replayed, found.waits_for)
     log.info("%s: schedule %s\n%s", fleet, short(kept.digest), description)
     return {

@@ -43,7 +43,7 @@ JOBS: dict[Job, tuple[str, type[Value]]] = {
 def main(arguments: list[str]) -> int:
     """Run a job and write its outcome; the exit code is 0 when the job succeeded."""
     name, spec_path, outcome_path = arguments
-    configure_logging()
+    configure_logging(service="greenlight-ml")
     with progress.heartbeat():
         outcome = run_job(name, json.loads(Path(spec_path).read_text()))
     write_json(Path(outcome_path), outcome | {"usage": usage()})

@@ -168,6 +168,9 @@ class ModelRegistry(Protocol):
     def set_tags(self, model: str, *, version: int, tags: Mapping[str, str]) -> None:
         """Set or replace tags of a version. Idempotent."""
 
+    def set_description(self, model: str, *, version: int, description: str) -> None:
+        """Replace the description of a version. Idempotent."""
+
     def download(self, model: str, *, version: int, target: Path) -> Manifest:
         """Write the version's model folder to `target`, which appears only when it is verified.
 
@@ -187,6 +190,12 @@ class ModelRegistry(Protocol):
 
     def version_url(self, model: str, version: int) -> str:
         """Return the address of the page that shows a version."""
+
+    def artifact_link(self, model: str, *, version: int, path: str) -> str:
+        """Return a link to a file of the version's run, for its description.
+
+        It is relative where readers may reach the registry by another address than we do.
+        """
 
 
 class ApprovalStore(Protocol):

@@ -41,6 +41,8 @@ class Tag(StrEnum):
     """The run of the last benchmark of the live version."""
     PERFORMANCE_RESULT = "greenlight.performance_result"
     PERFORMANCE_SUMMARY = "greenlight.performance_summary"
+    DEPLOY_ANSWER = "greenlight.deploy_answer"
+    """What was done when the alias `deploy` was pointed at it: started, or refused and why."""
 
 
 class Alias(StrEnum):
@@ -49,6 +51,9 @@ class Alias(StrEnum):
     CANDIDATE = "candidate"
     APPROVED = "approved"
     CHAMPION = "champion"
+    DEPLOY = "deploy"
+    """A person sets it: this version should be live on every fleet of its model. Followed by a dash
+    and a fleet's name: on that fleet, whatever `deploy` says."""
 
 
 COMPLETE = "yes"

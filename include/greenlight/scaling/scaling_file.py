@@ -64,12 +64,17 @@ class BlackoutWindow(Value):
 
 
 class AwsGroup(Value):
-    """An Auto Scaling group, which carries the tag `greenlight:fleet`."""
+    """An Auto Scaling group, which carries the tag `greenlight:fleet`.
+
+    `events`: the address of the SQS queue in which EventBridge puts what AWS tells of hosts that it
+    takes; none: nobody drains them.
+    """
 
     kind: Literal["aws_autoscaling"]
     group: Text
     region: Text
     target_tracking: bool = True
+    events: Annotated[str, Field(pattern=r"^https?://\S+/\S+$")] | None = None
 
 
 class KedaObject(Value):

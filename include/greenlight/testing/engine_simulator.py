@@ -81,6 +81,11 @@ class EngineSimulator:
         return list(self._running.requests)
 
     @property
+    def traceparents(self) -> list[str | None]:
+        """The trace header of each of `requests`."""
+        return list(self._running.traceparents)
+
+    @property
     def most_in_flight(self) -> int:
         """The most requests that were open at the same time."""
         return self._running.most_in_flight
@@ -249,5 +254,5 @@ def run(read: Callable[[], tuple[Simulation, Serving]]) -> int:
 
 
 if __name__ == "__main__":
-    configure_logging()
+    configure_logging(service="greenlight-engine")
     sys.exit(run(lambda: read_arguments(sys.argv[1:])))

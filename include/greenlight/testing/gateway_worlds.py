@@ -26,6 +26,7 @@ from greenlight.adapters.gateway_metrics import GatewayMetrics
 from greenlight.adapters.upstream import Upstream
 from greenlight.core.clock import SystemClock
 from greenlight.core.errors import UnavailableError
+from greenlight.core.traces import Tracer, Untraced
 from greenlight.core.types import JsonDict
 from greenlight.entrypoints.gateway.app import Application
 from greenlight.entrypoints.gateway.parts import Parts
@@ -120,6 +121,7 @@ class GatewayWorld:
         principals: Mapping[str, Principal] | None = None,
         journal: JournalStore | None = None,
         answers: Answers | None = None,
+        tracer: Tracer | None = None,
         caps: SpendCapStore | None = None,
     ) -> None:
         self.file, self.trail, self.url = file, ListTrail(), ""
@@ -128,6 +130,7 @@ class GatewayWorld:
             registry=CollectorRegistry(),
         )
         self._limits, self._journal, self._answers = limits, journal, answers
+        self._tracer = tracer or Untraced()
         self._caps = caps or MemorySpendCaps(MemoryAudit())
         self._principals = {KEY: principal()} if principals is None else principals
         self._listener = socket.socket()
@@ -202,6 +205,7 @@ class GatewayWorld:
                 served=served,
                 trail=self.trail,
                 metrics=self.metrics,
+                tracer=self._tracer,
                 clock=SystemClock(),
             )
         )

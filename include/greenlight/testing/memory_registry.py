@@ -107,6 +107,12 @@ class MemoryRegistry:
         old = kept[version - 1]
         kept[version - 1] = replace(old, tags={**old.tags, **tags})
 
+    def set_description(self, model: str, *, version: int, description: str) -> None:
+        """Replace the description."""
+        self.get(model, version)
+        kept = self._versions[model]
+        kept[version - 1] = replace(kept[version - 1], description=description)
+
     def download(self, model: str, *, version: int, target: Path) -> Manifest:
         """Write the model folder to `target` once it is proven."""
         wanted = self.get(model, version)
@@ -135,6 +141,10 @@ class MemoryRegistry:
     def version_url(self, model: str, version: int) -> str:
         """Return an address that leads nowhere."""
         return f"{URL}/models/{model}/versions/{version}"
+
+    def artifact_link(self, model: str, *, version: int, path: str) -> str:
+        """Return a link that leads nowhere."""
+        return f"#/runs/{self.get(model, version).run_id}/artifacts/{path}"
 
     def damage(self, model: str, *, version: int, path: str, data: bytes) -> None:
         """Replace one file of a version's run, as a broken disk would."""

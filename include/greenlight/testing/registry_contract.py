@@ -155,6 +155,28 @@ class RegistryContract:
         assert read.tags["greenlight.approval"] == "approved"
         assert read.digest == made.digest
 
+    def test_a_description_is_replaced(
+        self, registry: ModelRegistry, model: str, tmp_path: Path
+    ) -> None:
+        """And nothing else of the version; one that isn't there is refused."""
+        made = registry.register(a_registration(a_model_folder(tmp_path), model=model))
+        text = "- **Evidence**: [x](#/y)\n\nWhat it is, *again*.\n"
+        registry.set_description(model, version=made.version, description=text)
+        read = registry.get(model, made.version)
+        assert read.description == text
+        assert (read.digest, read.tags) == (made.digest, made.tags)
+        with pytest.raises(InputError, match="no version 7"):
+            registry.set_description(model, version=7, description=text)
+
+    def test_a_file_of_the_run_has_a_link(
+        self, registry: ModelRegistry, model: str, tmp_path: Path
+    ) -> None:
+        """It names the run and the path, and no address of ours."""
+        made = registry.register(a_registration(a_model_folder(tmp_path), model=model))
+        link = registry.artifact_link(model, version=made.version, path="evidence/a.json")
+        assert link.startswith("#/")
+        assert link.endswith(f"/runs/{made.run_id}/artifacts/evidence/a.json")
+
     def test_a_download_is_the_folder_that_was_registered(
         self, registry: ModelRegistry, model: str, tmp_path: Path
     ) -> None:

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from greenlight.core.errors import ConfigError, InputError
+from greenlight.core.traces import TRACEPARENT
 from greenlight.core.types import JsonDict
 from greenlight.testing.simulated_answers import failure
 from greenlight.testing.simulated_generation import Generation, hits
@@ -43,6 +44,7 @@ class SimulatedEngine:
     ) -> None:
         self.names, self.root = tuple(names), root
         self.requests: deque[JsonDict] = deque(maxlen=REMEMBERED)
+        self.traceparents: deque[str | None] = deque(maxlen=REMEMBERED)
         self.open_requests = 0
         self.most_in_flight = 0
         self._on_crash = on_crash
@@ -66,6 +68,7 @@ class SimulatedEngine:
                 web.get("/metrics", self._get_metrics),
                 web.get("/simulation", self._get_simulation),
                 web.post("/simulation", self._post_simulation),
+                web.get("/simulation/traceparents", self._get_traceparents),
                 web.post("/v1/chat/completions", self._chat),
                 web.post("/v1/completions", self._complete),
             ]
@@ -150,6 +153,9 @@ class SimulatedEngine:
         log.info("simulation changed: %s", changes)
         return await self._get_simulation(request)
 
+    async def _get_traceparents(self, _: web.Request) -> web.Response:
+        return web.json_response(list(self.traceparents))
+
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         return await self._answer(request, chat=True)
 
@@ -164,6 +170,7 @@ class SimulatedEngine:
         except (InputError, ValueError) as error:
             return _refuse(400, str(error), kind="BadRequestError")
         self.requests.append(body)
+        self.traceparents.append(request.headers.get(TRACEPARENT))
         settings = self._now()
         if refusal := self._refusal(ask, settings):
             return refusal

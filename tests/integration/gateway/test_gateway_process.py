@@ -25,6 +25,7 @@ from greenlight.adapters.processes import LeashedProcess
 from greenlight.adapters.stack.secrets import load_or_create_secrets
 from greenlight.testing.engine_simulator import EngineSimulator
 from greenlight.testing.gateway_worlds import MODEL, write_tokenizer
+from greenlight.testing.otlp_sink import OtlpSink, otlp_sink
 from greenlight.testing.redis_servers import RedisProcess, redis_is_installed, redis_process
 from greenlight.testing.servers import free_ports, postgres_binaries, postgres_server
 from greenlight.testing.simulation import Simulation
@@ -52,6 +53,7 @@ class Running:
     redis: RedisProcess
     environment: dict[str, str]
     audit: DatabaseAudit
+    collector: OtlpSink
 
     def command(self, *words: str) -> str:
         done = subprocess.run(
@@ -93,7 +95,13 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         secrets = load_or_create_secrets(folder / "secrets")
         port, metrics_port = free_ports(2)
         write_file(folder, redis, engine.url, port=port, metrics_port=metrics_port)
-        environment = {"GREENLIGHT_HOME": str(folder), "GREENLIGHT_DATABASE_URL": database_url}
+        collector = stack.enter_context(otlp_sink())
+        environment = {
+            "GREENLIGHT_HOME": str(folder),
+            "GREENLIGHT_DATABASE_URL": database_url,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+            "OTEL_BSP_SCHEDULE_DELAY": "100",
+        }
         log = stack.enter_context((folder / "gateway.log").open("wb"))
         process = stack.enter_context(
             LeashedProcess(
@@ -106,6 +114,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             url=url, metrics_url=f"http://127.0.0.1:{metrics_port}/metrics", process=process,
             engine=engine, redis=redis, environment=environment,
             audit=DatabaseAudit(open_engine(database_url), secret=secrets.gateway_audit),
+            collector=collector,
         )  # fmt: skip
         eventually(lambda: answers(url), why=lambda: (folder / "gateway.log").read_text())
         yield found
@@ -162,6 +171,21 @@ def test_a_key_of_the_command_line_opens_and_what_it_did_is_in_the_chain(
     assert record.detail["answer_tokens"] == 11
     assert "hello" not in json.dumps(record.detail)
     assert "what was written" in gateway.command("audit", "verify")
+
+
+def test_its_workers_tell_the_collector_of_the_environment_and_count_their_lines(
+    gateway: Running, key: str
+) -> None:
+    gateway.collector.spans.clear()
+    assert gateway.ask(key).status_code == 200
+    (span,) = eventually(lambda: list(gateway.collector.spans))
+    assert (span.service, span.name) == ("greenlight-gateway", "POST /v1/chat/completions")
+    assert gateway.engine.traceparents[-1] == f"00-{span.trace_id}-{span.span_id}-01"
+    written = json.loads(
+        gateway.command("audit", "list", "--json", "--event", "request.completion")
+    )
+    assert span.trace_id in {one["detail"]["trace_id"] for one in written}
+    assert eventually(lambda: "greenlight_log_lines_total{" in httpx.get(gateway.metrics_url).text)
 
 
 def test_two_workers_count_one_limit(gateway: Running) -> None:

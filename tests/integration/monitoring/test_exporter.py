@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from greenlight.scaling.kept import as_applied
 from greenlight.testing.rollout_contract import NOON, a_rollout
 from greenlight.testing.schedules_contract import a_schedule
 from greenlight.testing.servers import postgres_binaries, postgres_server
+from greenlight.testing.waiting import wait_for
 
 BINARIES = postgres_binaries()
 pytestmark = pytest.mark.skipif(BINARIES is None, reason="PostgreSQL is not installed")
@@ -95,7 +97,7 @@ def test_what_tables_hold_is_what_prometheus_reads_and_nothing_is_made_up(
         empty = read(address)
         assert {key for key, up in empty.items() if key[0].endswith("exporter_up")} == {
             ("greenlight_exporter_up", (("part", part),))
-            for part in ("rollouts", "approvals", "keys", "audit", "schedules")
+            for part in ("rollouts", "approvals", "keys", "audit", "schedules", "log", "airflow")
         }
         assert not [name for name, _ in empty if name.endswith("timestamp_seconds")]
 
@@ -157,3 +159,18 @@ def test_a_part_that_can_not_be_read_says_so_and_leaves_the_others_alone(
     assert found["greenlight_exporter_up", (("part", "keys"),)] == 1
     assert not [name for name, _ in found if name.startswith("greenlight_rollout")]
     assert again["greenlight_exporter_up", (("part", "rollouts"),)] == 1
+
+
+def test_what_airflow_sends_to_the_port_of_the_same_number_is_on_the_page(
+    home: Path, url: str
+) -> None:
+    with exporter(home, url) as address:
+        port = httpx.URL(address).port
+        assert port is not None
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"airflow.scheduler_heartbeat:1|c", ("127.0.0.1", port))
+            sender.sendto(b"\xff nonsense", ("127.0.0.1", port))
+        beat = ("airflow_heartbeats_total", (("component", "scheduler"),))
+        wait_for(lambda: read(address)[beat] == 1)
+        malformed = ("greenlight_statsd_lines_total", (("outcome", "malformed"),))
+        wait_for(lambda: read(address)[malformed] == 1)

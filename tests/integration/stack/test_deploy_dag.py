@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ import yaml
 from greenlight.adapters.airflow_api import WAITING_FOR_A_PERSON, AirflowApi
 from greenlight.adapters.haproxy.router import HaproxyRouter
 from greenlight.adapters.hosts import open_host
+from greenlight.core.errors import InputError
 from greenlight.core.settings import Settings
 from greenlight.deploy.colours import Colour
 from greenlight.deploy.fleet import load_fleet
@@ -45,6 +47,10 @@ class World:
         self.settings, self.api, self.registry = settings, api, registry
         self.parent = register_parent(registry, settings.home / "made", model=MODEL)
 
+    @property
+    def airflow_url(self) -> str:
+        return stack.addresses(self.settings).airflow_url
+
     def candidate(self, name: str, **simulation: object) -> Version:
         quick = {"first_token_s": 0.01, "token_s": 0.001, "tokens": 8} | simulation
         return register_candidate(
@@ -59,12 +65,23 @@ class World:
         conf = {"fleet": "test", "version": version.version, "allow_interface_change": True}
         self.api.start_run(DAG, run_id=run_id, conf=conf)
         if approve:
-            wait_for(lambda: self.state(run_id, "approve") == WAITING_FOR_A_PERSON, seconds=180)
-            time.sleep(1)
-            self.api.answer(
-                DAG, run_id, "approve", option="Approve", params={"reason": "looks good"}
-            )
+            wait_for(lambda: self.is_approved(run_id), seconds=300)
         return end_of(self.api, DAG, run_id, within_s=ENDED_WITHIN_S)
+
+    def is_approved(self, run_id: str) -> bool:
+        """Answer when it asks, and again when it asks again.
+
+        An answer while the task still parks fails it, on a busy machine seconds later, and the
+        retry asks anew.
+        """
+        state = self.state(run_id, "approve")
+        if state == WAITING_FOR_A_PERSON:
+            time.sleep(1)
+            with suppress(InputError):  # it was answered a moment ago
+                self.api.answer(
+                    DAG, run_id, "approve", option="Approve", params={"reason": "looks good"}
+                )
+        return state == "success"
 
     def state(self, run_id: str, task: str) -> str | None:
         return {t.task_id: t.state for t in self.api.tasks(DAG, run_id)}.get(task)
@@ -141,6 +158,10 @@ def test_a_baseline_then_an_approved_version_then_a_broken_one(world: World) -> 
     assert shares == {live["colour"]: 100, Colour(live["colour"]).other: 0}
     kept = approvals.list_approvals(world.settings, model=MODEL, version=good.version)
     assert [(k["decision"], k["digest"]) for k in kept] == [("approved", good.digest)]
+    page = world.registry.get(MODEL, good.version).description
+    assert f"- **Approval**: approved by admin at {kept[0]['decided_at'][:10]}" in page
+    assert f"({world.airflow_url}/dags/{DAG}/runs/good), begun" in page
+    assert "went live" in page
 
     broken = world.candidate("broken", slow_first_token=20.0)
     assert world.run("broken", broken, approve=True) == "failed"
@@ -148,6 +169,7 @@ def test_a_baseline_then_an_approved_version_then_a_broken_one(world: World) -> 
     assert world.status()["live"] == live
     last = world.last_line("broken", "outcome")
     assert "rolled back" in last
+    assert "was taken back: " in world.registry.get(MODEL, broken.version).description
     assert "ttft" in last
 
 

@@ -168,6 +168,16 @@ def test_mlflow_keeps_a_number_and_hands_an_artifact_back(world):
     assert [path.read_text() for path in stored] == ["hello"]
 
 
+def test_airflows_own_numbers_reach_prometheus(world):
+    def alive():
+        query = {"query": "airflow_heartbeats_total > 0"}
+        url = f"{world[1].prometheus_url}/api/v1/query"
+        found = httpx.get(url, params=query, trust_env=False).json()["data"]["result"]
+        return {one["metric"]["component"] for one in found}
+
+    wait_for(lambda: alive() == {"scheduler", "dag_processor", "triggerer"}, seconds=120)
+
+
 def test_greenlights_tables_are_there(world):
     engine = sa.create_engine(world[1].database_url)
     assert "greenlight_schema" in sa.inspect(engine).get_table_names()

@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from greenlight.adapters.alertmanager_api import AlertmanagerApi
+from greenlight.adapters.alertmanager_api import RUNBOOK, AlertmanagerApi
 from greenlight.core.errors import ConfigError, UnavailableError
+from greenlight.core.settings import PROJECT
 from greenlight.cost.alerts import Alert, Severity
 from greenlight.testing.servers import free_port
 
@@ -47,6 +48,7 @@ def test_alerts_are_posted_in_one_call_as_alertmanager_wants_them():
         "severity": "warning",
         "budget": "prod",
     }
+    assert sent[0]["annotations"]["description"] == "80.00 of 100.00"
     assert sent[0]["startsAt"] == "2026-11-26T12:00:00+00:00"
     assert sent[0]["endsAt"] == "2026-11-26T15:00:00+00:00"
 
@@ -75,3 +77,13 @@ def test_an_alertmanager_that_is_away_can_be_tried_again():
 def test_an_address_that_is_none_is_a_setting_to_mend():
     with pytest.raises(ConfigError, match="alertmanager_url"):
         AlertmanagerApi("alertmanager:9093").send([an_alert()])
+
+
+def test_the_runbook_that_is_named_has_that_part():
+    page, _, part = RUNBOOK.partition("#")
+    headings = [
+        line.removeprefix("## ").lower().replace(" ", "-")
+        for line in (PROJECT / page).read_text().splitlines()
+        if line.startswith("## ")
+    ]
+    assert part in headings

@@ -5,6 +5,7 @@ from botocore.exceptions import (
     EndpointConnectionError,
     NoCredentialsError,
 )
+from botocore.parsers import ResponseParserError
 
 from greenlight.adapters.aws_calls import aws_errors, open_aws
 from greenlight.core.errors import ConfigError, UnavailableError
@@ -27,6 +28,9 @@ def refused(code, status=400):
         (refused("NeverHeardOf"), ConfigError, "refuses"),
         (EndpointConnectionError(endpoint_url="x"), UnavailableError, "does not answer"),
         (ConnectTimeoutError(endpoint_url="x"), UnavailableError, "does not answer"),
+        (ResponseParserError("<html>a proxy's own page"), UnavailableError, "does not answer"),
+        (refused("NeverHeardOf", status=429), UnavailableError, "could not do"),
+        (refused("RequestThrottled", status=403), UnavailableError, "could not do"),
         (NoCredentialsError(), ConfigError, "can't be asked for ce:Get.*credentials"),
     ],
 )

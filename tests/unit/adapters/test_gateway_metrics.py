@@ -59,6 +59,14 @@ def test_the_caches_numbers_are_added_once_however_often_they_are_told(
     assert value(metrics, EVENTS, level="store", outcome="stale") == 0
 
 
+def test_lines_that_were_logged_are_added_once(metrics: GatewayMetrics) -> None:
+    metrics.log_lines({"error": 2, "info": 5})
+    metrics.log_lines({"error": 3, "info": 5})
+    metrics.flush()
+    assert value(metrics, "greenlight_log_lines_total", level="error") == 3
+    assert value(metrics, "greenlight_log_lines_total", level="info") == 5
+
+
 def test_without_an_edge_there_is_no_certificate_instead_of_one_that_ended_long_ago(
     metrics: GatewayMetrics,
 ) -> None:

@@ -2,6 +2,7 @@ from itertools import pairwise
 from pathlib import PurePosixPath
 
 import pytest
+from pydantic import ValidationError
 
 from greenlight.adapters.hosts.engines_argv import (
     EngineSlot,
@@ -94,6 +95,25 @@ def test_engines_are_offline_and_silent_and_the_cpu_build_shares_the_machine():
     assert (cpu["OMP_NUM_THREADS"], cpu["OMP_WAIT_POLICY"]) == ("2", "passive")
     assert cpu["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
     assert cpu["VLLM_CACHE_ROOT"] == "/srv/greenlight/cache/vllm"
+
+
+def test_an_engine_makes_spans_only_when_it_is_given_a_collector():
+    assert not [word for word in engine_argv(profile(), SLOT) if "otlp" in word]
+    assert not [name for name in engine_variables(profile(), root=ROOT) if "OTEL" in name]
+    collector = "http://collector:4318/v1/traces"
+    for kind in ("vllm", "vllm-cpu"):
+        traced = profile(kind=kind, otlp_traces_endpoint=collector)
+        assert f"--otlp-traces-endpoint={collector}" in engine_argv(traced, SLOT)
+        found = engine_variables(traced, root=ROOT)
+        assert found["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] == "http/protobuf"
+    simulated = profile(kind="simulator", otlp_traces_endpoint=collector)
+    assert not [word for word in engine_argv(simulated, SLOT) if "otlp" in word]
+
+
+@pytest.mark.parametrize("wrong", ["collector:4317", "http://collector:4318", "grpc://c/x"])
+def test_a_collector_is_an_http_address_with_its_path(wrong):
+    with pytest.raises(ValidationError, match="otlp_traces_endpoint"):
+        profile(otlp_traces_endpoint=wrong)
 
 
 def test_a_process_needs_no_service():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from greenlight.core.errors import (
     ProcessDiedError,
     ResourceError,
 )
+from greenlight.core.logs import EcsFormatter
 from greenlight.core.settings import Settings
 from greenlight.quantize.jobs import Backend, Device, Job, Progress, VerifyModelSpec
 
@@ -127,6 +129,26 @@ def test_a_death_without_an_outcome_tells_what_was_last_said(
     settings = make_settings("say('the disk is on fire'); sys.exit(3)")
     with pytest.raises(ProcessDiedError, match=r"exit code 3 .*the disk is on fire"):
         MlProcess(settings).run(Job.VERIFY_MODEL, SPEC)
+
+
+def test_what_a_job_logs_is_logged_here_with_its_level(
+    make_settings: Callable[..., Settings], caplog: pytest.LogCaptureFixture
+) -> None:
+    def line(logger: str, level: int, text: str) -> str:
+        record = logging.LogRecord(logger, level, "x.py", 1, text, None, None)
+        return EcsFormatter("greenlight-ml").format(record) + "\n"
+
+    warning = line("greenlight.ml.x", logging.WARNING, "half of the weights are zero")
+    chatter = line("somebody.else", logging.INFO, "chatter")
+    code = f"say({warning!r}); say({chatter!r}); sys.exit(3)"
+    with (
+        caplog.at_level("INFO", logger="greenlight"),
+        pytest.raises(ProcessDiedError, match=r"half of the weights are zero \| chatter"),
+    ):
+        MlProcess(make_settings(code)).run(Job.VERIFY_MODEL, SPEC)
+    said = {record.levelname for record in caplog.records if "half of the" in record.getMessage()}
+    assert said == {"WARNING"}
+    assert not [record for record in caplog.records if "chatter" in record.getMessage()]
 
 
 def test_a_killed_job_is_told_from_one_that_failed(make_settings: Callable[..., Settings]) -> None:

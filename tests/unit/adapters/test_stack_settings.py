@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
 
 from greenlight.adapters.stack import (
     airflow,
@@ -88,6 +89,24 @@ def test_mlflow_hands_out_artifacts_itself_and_reports_to_nobody(make_settings, 
     assert found["MLFLOW_DISABLE_TELEMETRY"] == "true"
     assert found["MLFLOW_HOST"] == "127.0.0.1"
     assert found["MLFLOW_ARTIFACTS_DESTINATION"] == (settings.home / "mlflow/artifacts").as_uri()
+
+
+def test_mlflow_can_still_read_its_webhooks_after_a_restart(settings, secrets):
+    found = mlflow_server.mlflow_environment(settings, ports=PORTS, secrets=secrets)
+    again = load_or_create_secrets(settings.secrets)
+    assert found["MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY"] == again.mlflow_webhook_key
+    Fernet(again.mlflow_webhook_key)
+
+
+def test_airflow_sends_its_numbers_to_the_exporter_each_under_one_name(settings, secrets):
+    found = airflow.airflow_environment(
+        settings, ports=Ports(exporter=1009), secrets=secrets, passwords_file=Path("/p.json")
+    )
+    metrics = {k.rpartition("__")[2]: v for k, v in found.items() if "__METRICS__" in k}
+    assert metrics == {
+        "STATSD_ON": "True", "STATSD_HOST": "127.0.0.1", "STATSD_PORT": "1009",
+        "STATSD_INFLUXDB_ENABLED": "True", "LEGACY_NAMES_ON": "False",
+    }  # fmt: skip
 
 
 def a_claim(settings, secrets):

@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from greenlight.adapters.table_metrics import FleetSchedule, of_audit, of_keys, of_schedules
+from greenlight.adapters.table_metrics import (
+    FleetSchedule,
+    of_audit,
+    of_keys,
+    of_log_lines,
+    of_schedules,
+)
 from greenlight.gateway.api_keys import ApiKey
 from greenlight.scaling.kept import as_applied
 from greenlight.scaling.schedule import Size
@@ -92,3 +98,10 @@ def test_a_schedule_tells_what_it_wants_now_since_when_and_how_yesterday_went() 
 def test_a_fleet_without_a_schedule_has_no_numbers_instead_of_zero() -> None:
     found = told(FleetSchedule(fleet="f", applied=None, size=None, waiting=None, day=None))
     assert all(samples == {} for samples in found.values())
+
+
+def test_lines_are_counted_by_level_and_one_without_any_is_zero() -> None:
+    (family,) = of_log_lines({"error": 2, "warning": 0})
+    found = {sample.labels["level"]: sample.value for sample in family.samples}
+    assert {sample.name for sample in family.samples} == {"greenlight_log_lines_total"}
+    assert found == {"error": 2, "warning": 0}

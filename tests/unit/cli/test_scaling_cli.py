@@ -83,7 +83,18 @@ def invoke(*arguments):
 
 @pytest.mark.parametrize(
     "name",
-    ["plan", "show", "diff", "apply", "reject", "override", "replay", "look-back", "loop"],
+    [
+        "plan",
+        "show",
+        "diff",
+        "apply",
+        "reject",
+        "override",
+        "replay",
+        "look-back",
+        "loop",
+        "aws-loop",
+    ],
 )
 def test_every_command_explains_itself(name):
     shown = invoke(name, "--help")
@@ -186,6 +197,27 @@ def test_a_fleet_that_something_else_scales_has_no_loop(monkeypatch):
 
     monkeypatch.setattr(scaling_tools, "open_loop", lambda fleet: None)
     assert isinstance(invoke("loop", "f").exception, RefusedError)
+
+
+def test_the_aws_loop_looks_once_and_says_what_it_would_do(monkeypatch):
+    class Loop:
+        def cycle(self, *, dry_run):
+            return ("would drain gpu-0: it is taken in 117 s",) if dry_run else ()
+
+    monkeypatch.setattr(command, "_open_aws_loop", lambda fleet: Loop())
+    assert "would drain gpu-0" in invoke("aws-loop", "f", "--dry-run").output
+    assert "nothing to do" in invoke("aws-loop", "f", "--once").output
+
+
+def test_a_notice_is_looked_for_often_enough():
+    assert invoke("aws-loop", "f", "--every", "60").exit_code == 2
+
+
+def test_a_fleet_without_a_group_has_no_aws_loop(monkeypatch):
+    from greenlight.entrypoints import aws_loop
+
+    monkeypatch.setattr(aws_loop, "open_aws_loop", lambda fleet: None)
+    assert isinstance(invoke("aws-loop", "f").exception, RefusedError)
 
 
 def test_states_are_shown_as_words(world):

@@ -49,6 +49,7 @@ def test_the_address_table_shows_no_secret():
         prometheus_url="http://127.0.0.1:9090",
         alertmanager_url="http://127.0.0.1:9093",
         gateway_url="http://127.0.0.1:4",
+        edge_url="https://127.0.0.1:5",
         database_url="postgresql+psycopg2://greenlight:hidden@127.0.0.1:3/greenlight",
         airflow_user="admin",
         airflow_password="hidden",

@@ -15,6 +15,7 @@ PLAIN = {
     MetricName.INFERENCE_QUEUE,
     MetricName.GATEWAY_UPSTREAM,
     MetricName.SCHEDULE_HOSTS,
+    MetricName.HOSTS_BEING_TAKEN,
     MetricName.EXPORTER_UP,
     MetricName.LIVE_VERSION,
     MetricName.API_KEYS,

@@ -73,6 +73,8 @@ def test_two_fleets_of_one_name_are_refused(tmp_path):
 def test_flags_have_a_digest_and_where_it_runs_does_not_count():
     plain = EngineProfile(kind="vllm-cpu", flags={"max-model-len": 1024})
     assert plain.digest == plain.model_copy(update={"python": "/other", "threads": 4}).digest
+    told = {"otlp_traces_endpoint": "http://c:4318/v1/traces"}
+    assert plain.digest == plain.model_copy(update=told).digest
     assert plain.digest != plain.model_copy(update={"flags": {"max-model-len": 2048}}).digest
 
 

@@ -71,17 +71,48 @@ def test_a_record_says_who_what_and_how_much_and_never_a_text() -> None:
         principal=allowed.principal, admitted=allowed, used=Usage(prompt=11, answer=7),
         colour="blue",
     )  # fmt: skip
-    record = made.record(request_id="r", status=200, seconds=1.23456)
+    record = made.record(request_id="r", trace_id="t1", status=200, seconds=1.23456)
     assert record == {
-        "request_id": "r", "route": "chat", "status": 200, "decision": "served",
+        "request_id": "r", "trace_id": "t1", "route": "chat", "status": 200, "decision": "served",
         "seconds": 1.2346, "cache": "none", "subject": "k", "tenant": "t", "model": "m",
         "prompt_tokens": 11, "answer_tokens": 7, "colour": "blue",
     }  # fmt: skip
     assert SECRET not in json.dumps(record)
 
 
+def test_a_span_has_names_and_numbers_and_never_a_text() -> None:
+    allowed = admitted()
+    made = call(
+        principal=allowed.principal, admitted=allowed, used=Usage(prompt=11, answer=7),
+        colour="blue",
+    )  # fmt: skip
+    facts = made.facts(path="/v1/chat/completions", status=200)
+    assert facts["gen_ai.usage.output_tokens"] == 7
+    assert facts["greenlight.tenant"] == "t"
+    assert "k" not in facts.values()  # who asked is in the audit log, where it can be erased
+    assert SECRET not in json.dumps(facts)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "cut", "expected"),
+    [
+        (200, None, None, None),
+        (200, None, "engine", "stream_cut"),
+        (499, None, "client", None),
+        (429, "rate_limit_exceeded", None, None),
+        (503, "circuit_open", None, "circuit_open"),
+        (500, None, None, "500"),
+    ],
+)
+def test_only_what_goes_wrong_on_this_side_is_a_failure(
+    status: int, code: str | None, cut: str | None, expected: str | None
+) -> None:
+    refusal = Refusal(status=status, code=code, message="because") if code else None
+    assert Call(route=Route.CHAT, refusal=refusal, cut=cut).failure(status) == expected
+
+
 def test_a_record_says_why_a_request_was_refused() -> None:
     refused = Call(route=Route.CHAT, refusal=Refusal(status=401, code="no", message="because"))
-    record = refused.record(request_id="r", status=401, seconds=0)
+    record = refused.record(request_id="r", trace_id="t1", status=401, seconds=0)
     assert (record["decision"], record["code"]) == ("refused", "no")
     assert "subject" not in record

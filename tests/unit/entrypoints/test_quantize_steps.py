@@ -139,6 +139,7 @@ def test_the_smallest_recipe_that_passes_becomes_the_candidate(world, tmp_path):
     assert (found.version, found.digest) == (candidate["version"], candidate["digest"])
     assert found.tag(Tag.RECIPE) == GOOD
     assert found.tag(Tag.PARENT_DIGEST) == world.ref.digest
+    assert found.description.startswith("- **Evidence**: [`")
     file = world.registry.download_artifact(
         "m", version=found.version, path=EVIDENCE_FILE, target=tmp_path / "e"
     )

@@ -2,7 +2,7 @@ import pytest
 from scaling_plan_worlds import PlanWorld, a_journal
 
 from greenlight.core.errors import InputError
-from greenlight.entrypoints import scaling_tasks
+from greenlight.entrypoints import scaling_replays, scaling_tasks
 from greenlight.scaling.kept import ScheduleState
 
 
@@ -26,6 +26,14 @@ def test_a_first_schedule_is_asked_about_with_changes_and_replay(world):
     assert "the first schedule of this fleet" in asked["description"]
     assert "| oracle, which knows all demand |" in asked["description"]
     assert asked["digest"][:12] in asked["title"]
+
+
+def test_the_replay_is_kept_for_whoever_shows_it(world, make_settings):
+    settings = make_settings()
+    scaling_tasks.plan("f", scaling=world.scaling(), settings=settings)
+    kept = scaling_replays.read(settings, "f")
+    assert kept["rows"][0]["policy"] == "oracle"
+    assert scaling_replays.read(settings, "another") is None
 
 
 def test_an_approved_schedule_is_applied(world):

@@ -19,7 +19,14 @@ OFFLINE = {
     "PYTHONUNBUFFERED": "1",
 }
 """Nothing is asked of the network and nothing is told to it."""
-OURS = frozenset({"model", "served-model-name", "host", "port", "shutdown-timeout"})
+TRACED = {
+    "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf",
+    "OTEL_SERVICE_NAME": "greenlight-engine",
+}
+"""Of an engine that was given a collector; vLLM's own choice is gRPC."""
+OURS = frozenset(
+    {"model", "served-model-name", "host", "port", "shutdown-timeout", "otlp-traces-endpoint"}
+)
 MODULES = {
     EngineKind.VLLM: "vllm.entrypoints.openai.api_server",
     EngineKind.VLLM_CPU: "vllm.entrypoints.openai.api_server",
@@ -81,11 +88,12 @@ def engine_argv(profile: EngineProfile, slot: EngineSlot) -> tuple[str, ...]:
 
 def engine_variables(profile: EngineProfile, *, root: PurePosixPath) -> dict[str, str]:
     """Return what the engine's environment has beside the host's paths."""
+    always = OFFLINE if profile.otlp_traces_endpoint is None else OFFLINE | TRACED
     if profile.kind is not EngineKind.VLLM_CPU:
-        return dict(OFFLINE)
+        return dict(always)
     threads = {} if profile.threads is None else {"OMP_NUM_THREADS": str(profile.threads)}
     waiting = {"OMP_WAIT_POLICY": "passive", "TORCHDYNAMO_DISABLE": "1"}
-    return OFFLINE | CPU_BUILD | cache_variables(root / "cache") | waiting | threads
+    return always | CPU_BUILD | cache_variables(root / "cache") | waiting | threads
 
 
 def engine_service(profile: EngineProfile, slot: EngineSlot) -> Service | None:
@@ -187,6 +195,8 @@ def _defaults(profile: EngineProfile, asked: dict[str, Flag]) -> dict[str, Flag]
     if profile.kind is EngineKind.SIMULATOR:
         return {}
     flags: dict[str, Flag] = {"disable-uvicorn-access-log": True}
+    if profile.otlp_traces_endpoint is not None:
+        flags["otlp-traces-endpoint"] = profile.otlp_traces_endpoint
     if "gpu-memory-utilization" not in asked:
         flags["kv-cache-memory-bytes"] = int(profile.kv_cache_gb * GB)
     if profile.kind is EngineKind.VLLM_CPU:

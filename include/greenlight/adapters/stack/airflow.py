@@ -78,6 +78,12 @@ def airflow_environment(
             home / "logs/dag_processor"
         ),
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        # its numbers go to the exporter (monitoring/statsd/mapping.yaml), each once and with tags
+        "AIRFLOW__METRICS__STATSD_ON": "True",
+        "AIRFLOW__METRICS__STATSD_HOST": LOOPBACK,
+        "AIRFLOW__METRICS__STATSD_PORT": str(ports.exporter),
+        "AIRFLOW__METRICS__STATSD_INFLUXDB_ENABLED": "True",
+        "AIRFLOW__METRICS__LEGACY_NAMES_ON": "False",
         **own_environment(settings, ports=ports, secrets=secrets),
         "GREENLIGHT_AIRFLOW_URL": settings.airflow_url or url(ports),
         "GREENLIGHT_MLFLOW_URL": settings.mlflow_url or mlflow_server.url(ports),

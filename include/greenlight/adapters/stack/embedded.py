@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from greenlight.adapters.mlflow_webhooks import ensure_webhook
 from greenlight.adapters.stack import (
     airflow,
     archive,
@@ -20,6 +21,7 @@ from greenlight.adapters.stack import (
     redis_server,
     stores,
 )
+from greenlight.adapters.stack.certificates import ensure_certificates
 from greenlight.adapters.stack.monitoring import PROGRAMS, Monitoring
 from greenlight.adapters.stack.overview import addresses_of, status_of
 from greenlight.adapters.stack.ports import choose_ports, read_ports, write_ports
@@ -42,9 +44,10 @@ from greenlight.adapters.stack.services import (
 from greenlight.adapters.stack.supervisor import Supervisor
 from greenlight.backup.backup_file import load_backup_file
 from greenlight.core.clock import Clock, SystemClock
-from greenlight.core.errors import RefusedError, UnavailableError
+from greenlight.core.errors import GreenlightError, RefusedError, UnavailableError
 from greenlight.core.settings import Ports, Settings, read_config
 from greenlight.deploy.fleet import FleetFile
+from greenlight.registry.webhook import ENDPOINT, EVENTS
 
 SERVERS = (ServiceName.MLFLOW, *airflow.COMMANDS)
 """What stands on the databases, in the order of starting."""
@@ -84,10 +87,13 @@ class EmbeddedStack:
         """The services of this home in the order of starting.
 
         Raises:
-            ConfigError: backup.yaml is wrong.
+            ConfigError: backup.yaml or gateway.yaml is wrong.
         """
         embedded = stores.embedded_stores(self.settings)
-        return [name for name in ServiceName if name in embedded or name not in stores.STORES]
+        others = set(stores.STORES) - set(embedded)
+        if not greenlight_servers.has_own_edge(self.settings):
+            others.add(ServiceName.EDGE)
+        return [name for name in ServiceName if name not in others]
 
     @property
     def was_up(self) -> bool:
@@ -315,6 +321,20 @@ class EmbeddedStack:
         if ServiceName.API_SERVER in wanted:
             token = airflow.log_in(ready.ports, password=secrets.airflow_admin)
             airflow.create_gpu_pool(ready.ports, token=token)
+            if ServiceName.MLFLOW in wanted:
+                self._make_webhook(ready.ports, secrets, report)
+
+    def _make_webhook(self, ports: Ports, secrets: StackSecrets, report: Report) -> None:
+        """Let MLflow tell Airflow of aliases and tags. Without it `fleet_reconcile` finds them."""
+        try:
+            ensure_webhook(
+                mlflow_server.url(ports),
+                url=f"{airflow.url(ports)}{ENDPOINT}",
+                secret=secrets.mlflow_webhook,
+                events=EVENTS,
+            )
+        except GreenlightError as error:
+            report(ServiceName.MLFLOW, f"its webhook could not be made: {error}")
 
     def _start_ours(
         self,
@@ -323,7 +343,12 @@ class EmbeddedStack:
         secrets: StackSecrets,
         report: Report,
     ) -> None:
-        """Start the gateway and the exporter, which stand on migrated databases."""
+        """Start Greenlight's own servers, which stand on migrated databases."""
+        ensure_certificates(
+            greenlight_servers.edge_certificates(self.settings),
+            now=self.clock.now(),
+            hosts=greenlight_servers.EDGE_NAMES,
+        )
         services = greenlight_servers.servers(
             self.settings, ports=ready.ports, secrets=secrets, inherited=self.inherited
         )

@@ -53,6 +53,9 @@ def addresses_of(settings: Settings, secrets: StackSecrets, ports: Ports) -> Sta
         airflow_url=airflow.url(ports),
         mlflow_url=mlflow_server.url(ports),
         gateway_url=greenlight_servers.gateway_url(ports),
+        edge_url=greenlight_servers.edge_url(ports)
+        if greenlight_servers.has_own_edge(settings)
+        else None,
         prometheus_url=monitoring.prometheus_url(ports),
         alertmanager_url=monitoring.alertmanager_url(ports),
         database_url=postgres.database_url(

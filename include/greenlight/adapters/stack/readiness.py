@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Callable, Sequence
 
@@ -9,6 +10,7 @@ import httpx
 
 from greenlight.adapters.stack import (
     airflow,
+    greenlight_servers,
     object_store,
     postgres,
     postgres_databases,
@@ -23,6 +25,9 @@ from greenlight.core.errors import ProcessDiedError, UnavailableError
 from greenlight.core.settings import Ports, Settings
 
 POLL_S = 0.25
+EDGE_S = 5.0
+STALE_S = 60.0
+"""The loops of fleets write every few seconds that they live."""
 HEALTH: dict[ServiceName, tuple[str, float]] = {
     ServiceName.NODE_EXPORTER: ("/metrics", 5),
     ServiceName.ALERTMANAGER: ("/-/ready", 5),
@@ -92,6 +97,8 @@ class Readiness:
             ServiceName.POSTGRES: self._postgres,
             ServiceName.REDIS: self._redis,
             ServiceName.API_SERVER: lambda: airflow.why_api_not_ready(self.ports),
+            ServiceName.EDGE: self._edge,
+            ServiceName.SCALING: self._scaling,
         }
         if name in asked:
             return asked[name]()
@@ -101,12 +108,13 @@ class Readiness:
         return airflow.why_not_alive(name, self.ports, started_at=record.started_at)
 
     def _http(self, name: ServiceName, path: str, timeout_s: float) -> str | None:
-        url = f"http://{LOOPBACK}:{getattr(self.ports, PORT_OF[name])}{path}"
-        try:
-            answer = httpx.get(url, timeout=timeout_s, trust_env=False)
-        except httpx.HTTPError as error:
-            return f"no answer yet ({type(error).__name__})"
-        return None if answer.status_code == httpx.codes.OK else f"{path} says {answer.status_code}"
+        return _answers(f"http://{LOOPBACK}:{getattr(self.ports, PORT_OF[name])}{path}", timeout_s)
+
+    def _edge(self) -> str | None:
+        url = greenlight_servers.edge_url(self.ports)
+        authority = greenlight_servers.edge_certificates(self.settings).ca
+        trusted = ssl.create_default_context(cafile=str(authority))
+        return _answers(f"{url}/healthz", EDGE_S, verify=trusted)
 
     def _postgres(self) -> str | None:
         home = postgres.home_in(self.settings)
@@ -117,9 +125,26 @@ class Readiness:
         server = redis_server.server_in(self.settings, port=self.ports.redis, password=password)
         return redis_server.why_not_ready(server)
 
+    def _scaling(self) -> str | None:
+        record = self.supervisor.running(ServiceName.SCALING)
+        file = self.settings.metrics / greenlight_servers.SCALING_METRICS
+        written = file.stat().st_mtime if file.exists() else 0.0
+        if record is None or written < record.started_at:
+            return "it has not looked since its start"
+        age = time.time() - written
+        return None if age < STALE_S else f"it looked last {age:.0f} s ago"
+
     def _too_late(self, name: ServiceName, reason: str, waited_s: float) -> str:
         return (
             f"{name} is not healthy after {waited_s:.0f} s ({reason}); `greenlight stack down` "
             f"stops what runs; the end of {self.supervisor.log(name)}:\n"
             f"{self.supervisor.tail(name)}"
         )
+
+
+def _answers(url: str, timeout_s: float, *, verify: ssl.SSLContext | bool = True) -> str | None:
+    try:
+        answer = httpx.get(url, timeout=timeout_s, trust_env=False, verify=verify)
+    except httpx.HTTPError as error:
+        return f"no answer yet ({type(error).__name__})"
+    return None if answer.status_code == httpx.codes.OK else f"{url} says {answer.status_code}"

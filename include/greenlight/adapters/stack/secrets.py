@@ -51,6 +51,10 @@ class StackSecrets:
     """Encrypts kept answers."""
     redis: str = field(repr=False)
     """The password of the embedded Redis."""
+    mlflow_webhook: str = field(repr=False)
+    """Signs what MLflow tells Airflow."""
+    mlflow_webhook_key: str = field(repr=False)
+    """Encrypts the secrets of webhooks in MLflow's database. With another one none can be read."""
 
 
 MAKERS: dict[str, Callable[[], str]] = {
@@ -69,6 +73,8 @@ MAKERS: dict[str, Callable[[], str]] = {
     "gateway_audit": lambda: secrets.token_urlsafe(48),
     "gateway_cache": lambda: secrets.token_urlsafe(48),
     "redis": lambda: secrets.token_urlsafe(32),
+    "mlflow_webhook": lambda: secrets.token_urlsafe(48),
+    "mlflow_webhook_key": lambda: base64.urlsafe_b64encode(os.urandom(32)).decode(),
 }
 
 

@@ -27,16 +27,24 @@ class ServiceName(StrEnum):
     DAG_PROCESSOR = "airflow-dag-processor"
     TRIGGERER = "airflow-triggerer"
     GATEWAY = "gateway"
+    EDGE = "edge"
     EXPORTER = "exporter"
+    SCALING = "scaling"
 
 
 STOP_ORDER: tuple[tuple[ServiceName, ...], ...] = (
-    (ServiceName.SCHEDULER, ServiceName.DAG_PROCESSOR, ServiceName.TRIGGERER),
+    (
+        ServiceName.SCHEDULER,
+        ServiceName.DAG_PROCESSOR,
+        ServiceName.TRIGGERER,
+        ServiceName.EDGE,
+    ),
     (
         ServiceName.API_SERVER,
         ServiceName.MLFLOW,
         ServiceName.GATEWAY,
         ServiceName.EXPORTER,
+        ServiceName.SCALING,
     ),
     (ServiceName.PROMETHEUS, ServiceName.ALERTMANAGER, ServiceName.NODE_EXPORTER),
     (ServiceName.REDIS,),
@@ -59,6 +67,7 @@ PORT_OF = {
     ServiceName.MLFLOW: "mlflow",
     ServiceName.API_SERVER: "airflow",
     ServiceName.GATEWAY: "gateway",
+    ServiceName.EDGE: "edge",
     ServiceName.EXPORTER: "exporter",
 }
 """The services that listen, with their key in the setting `ports`."""
@@ -153,6 +162,8 @@ class StackAddresses:
     airflow_url: str
     mlflow_url: str
     gateway_url: str
+    edge_url: str | None
+    """nginx with TLS in front of the gateway; none: gateway.yaml has an `edge` of its own."""
     prometheus_url: str
     alertmanager_url: str
     database_url: str = field(repr=False)

@@ -1,6 +1,7 @@
 """What to do when a cloud says that it takes a host away. It decides; the router drains.
 
-AWS gives two minutes before it takes a host, and sometimes an earlier hint that one is at risk.
+AWS gives two minutes before it takes a spot host, and sometimes an earlier hint that one is at
+risk. An Auto Scaling group that ends a host waits for as long as its lifecycle hook says.
 """
 
 from __future__ import annotations
@@ -12,12 +13,17 @@ from enum import StrEnum
 
 from greenlight.core.errors import InputError
 
+LAST = timedelta(seconds=30)
+"""How long before its end a host is drained that nobody can stand in for."""
+
 
 class NoticeKind(StrEnum):
     """AWS' words."""
 
     INTERRUPTION = "interruption"
+    TERMINATION = "termination"
     REBALANCE = "rebalance"
+    """A hint: the host is at risk, and may stay."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,14 +67,16 @@ class Serving:
 def answer(notice: Notice, fleet: Serving, *, now: datetime) -> tuple[Action, ...]:
     """Return what to do, in order. The same notice twice asks for nothing new.
 
-    A host that will be taken is drained at once, whatever is left: its streams would be cut. One
-    that is only at risk is drained when enough others serve, after its replacement has started.
+    A host that will be taken is drained at once, however few are left: its streams would be cut.
+    Only when nobody else serves it goes on until shortly before: else everybody would be refused
+    for minutes. One that is only at risk is drained when enough others serve, after its replacement
+    has started.
 
     Raises:
-        InputError: an interruption without a time.
+        InputError: a host is taken, and it isn't said when.
     """
-    if notice.kind is NoticeKind.INTERRUPTION and notice.at is None:
-        raise InputError(f"the interruption of {notice.host} has no time")
+    if notice.kind is not NoticeKind.REBALANCE and notice.at is None:
+        raise InputError(f"the {notice.kind} of {notice.host} has no time")
     if notice.host in fleet.draining:
         return ()
     if notice.host not in fleet.hosts:
@@ -93,9 +101,14 @@ def answer(notice: Notice, fleet: Serving, *, now: datetime) -> tuple[Action, ..
 
 
 def _drained(notice: Notice, left: int, at_least: int, *, now: datetime) -> Action:
-    if notice.at is not None and notice.kind is NoticeKind.INTERRUPTION:
+    if notice.at is not None and notice.kind is not NoticeKind.REBALANCE:
         room = max(notice.at - now, timedelta(0))
         why = f"it is taken in {room.total_seconds():.0f} s; streams that last longer are cut"
+        if not left and room > LAST:
+            why = (
+                f"nobody else serves: it goes on until {LAST.total_seconds():.0f} s before its end"
+            )
+            return Action(step=Step.WAIT, host=notice.host, by=notice.at - LAST, why=why)
         return Action(step=Step.DRAIN, host=notice.host, by=notice.at, why=why)
     if left < at_least:
         return Action(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from greenlight.core.traces import Fact
 from greenlight.core.types import JsonDict
 from greenlight.gateway.gateway_file import ServedModel
 from greenlight.gateway.limits import Charge, Reservation
@@ -14,6 +15,7 @@ from greenlight.gateway.validation import Checked, Room
 
 NO_COLOUR = "unknown"
 """The label of an answer whose router says no colour."""
+SERVER_ERROR = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +68,40 @@ class Call:
             )
         return admitted.model.charge(prompt=used.prompt, answer=used.answer)
 
-    def record(self, *, request_id: str, status: int, seconds: float) -> JsonDict:
+    def facts(self, *, path: str, status: int) -> dict[str, Fact]:
+        """Return it for a span, by OpenTelemetry's names where there are any; never a text."""
+        found: dict[str, Fact] = {
+            "http.request.method": "POST",
+            "http.route": path,
+            "http.response.status_code": status,
+            "greenlight.cache": self.cache,
+        }
+        if self.principal is not None:
+            found["greenlight.tenant"] = self.principal.tenant
+        if self.admitted is not None:
+            found["gen_ai.request.model"] = self.admitted.model.name
+        if self.asked_engine:
+            found["greenlight.colour"] = self.colour
+        if self.used is not None:
+            found["gen_ai.usage.input_tokens"] = self.used.prompt
+            found["gen_ai.usage.output_tokens"] = self.used.answer
+        if self.cut is not None:
+            found["greenlight.cut_by"] = self.cut
+        return found
+
+    def failure(self, status: int) -> str | None:
+        """Return the code of what went wrong on this side; what a client did wrong is its own."""
+        if self.cut == "engine":
+            return "stream_cut"
+        if status < SERVER_ERROR:
+            return None
+        return str(status) if self.refusal is None else self.refusal.code
+
+    def record(self, *, request_id: str, trace_id: str, status: int, seconds: float) -> JsonDict:
         """Return it for the audit log: who, what, the decision, the tokens; never a text."""
         found: JsonDict = {
             "request_id": request_id,
+            "trace_id": trace_id,
             "route": str(self.route),
             "status": status,
             "decision": "served" if self.refusal is None else "refused",

@@ -11,6 +11,15 @@ from pydantic_core import from_json, to_json
 
 from greenlight.adapters.upstream import COLOUR, pieces, read_all
 from greenlight.core.errors import ResourceError, UnavailableError
+from greenlight.core.traces import (
+    TRACEPARENT,
+    TRACESTATE,
+    SpanKind,
+    TraceContext,
+    read_trace,
+    trace_headers,
+    within,
+)
 from greenlight.deploy.colours import Colour
 from greenlight.entrypoints.gateway.admission import Admission
 from greenlight.entrypoints.gateway.answers import Hit
@@ -50,9 +59,26 @@ class Completions:
         self._settling: set[asyncio.Task[None]] = set()
 
     async def complete(self, exchange: Exchange, route: Route) -> None:
-        """Answer one request, whatever becomes of it."""
-        began = self._parts.clock.monotonic()
+        """Answer one request, whatever becomes of it, in its caller's trace or in a new one."""
+        span = self._parts.tracer.begin(
+            f"POST {PATHS[route]}", parent=_trace(exchange), kind=SpanKind.SERVER
+        )
         call = Call(route=route)
+        try:
+            with within(span.context):
+                await self._complete(exchange, call, span.context)
+        finally:
+            status = _status(exchange, call)
+            facts = call.facts(path=PATHS[route], status=status)
+            span.end(facts, failed=call.failure(status))
+
+    async def drain(self) -> None:
+        """Return when everything that was answered is settled."""
+        while self._settling:
+            await asyncio.wait(self._settling)
+
+    async def _complete(self, exchange: Exchange, call: Call, trace: TraceContext) -> None:
+        began = self._parts.clock.monotonic()
         try:
             found = await self.admission.admit(exchange, call)
             if isinstance(found, Refusal):
@@ -66,12 +92,8 @@ class Completions:
         finally:
             self._settle(call)
             self._parts.metrics.cache(call.cache)
-            self._record(exchange, call, seconds=self._parts.clock.monotonic() - began)
-
-    async def drain(self) -> None:
-        """Return when everything that was answered is settled."""
-        while self._settling:
-            await asyncio.wait(self._settling)
+            seconds = self._parts.clock.monotonic() - began
+            self._record(exchange, call, trace_id=trace.trace_id, seconds=seconds)
 
     async def _answer(self, exchange: Exchange, call: Call, admitted: Admitted) -> None:
         """From the cache, else from an engine."""
@@ -223,9 +245,13 @@ class Completions:
             # What was reserved stays taken until it expires: never too little is counted.
             log.warning("request could not be settled: %s", error)
 
-    def _record(self, exchange: Exchange, call: Call, *, seconds: float) -> None:
-        status = exchange.status or (CLIENT_LEFT if call.cut == "client" else FAILED)
-        detail = call.record(request_id=exchange.id, status=status, seconds=seconds)
+    def _record(self, exchange: Exchange, call: Call, *, trace_id: str, seconds: float) -> None:
+        detail = call.record(
+            request_id=exchange.id,
+            trace_id=trace_id,
+            status=_status(exchange, call),
+            seconds=seconds,
+        )
         try:
             self._parts.trail.record("request.completion", detail)
         except ResourceError as error:
@@ -235,10 +261,16 @@ class Completions:
 
 def _headers(exchange: Exchange) -> dict[str, str]:
     """Return what an engine is told beside the body: nothing of the client's but its trace."""
-    headers = {"Content-Type": "application/json", "X-Request-ID": exchange.id}
-    if (trace := exchange.header(b"traceparent")) is not None:
-        headers["traceparent"] = trace
-    return headers
+    return {"Content-Type": "application/json", "X-Request-ID": exchange.id, **trace_headers()}
+
+
+def _trace(exchange: Exchange) -> TraceContext | None:
+    """Return the trace that the caller is in; one that is given twice or wrongly doesn't count."""
+    return read_trace(exchange.header(TRACEPARENT.encode()), exchange.header(TRACESTATE.encode()))
+
+
+def _status(exchange: Exchange, call: Call) -> int:
+    return exchange.status or (CLIENT_LEFT if call.cut == "client" else FAILED)
 
 
 def _colour(headers: Mapping[str, str]) -> str:

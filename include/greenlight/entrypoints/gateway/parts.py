@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from greenlight.core.clock import Clock
+from greenlight.core.traces import Tracer
 from greenlight.gateway.gateway_file import GatewayFile
 from greenlight.gateway.ports import AuditTrail, Authenticator, LimitStore
 
@@ -32,4 +33,5 @@ class Parts:
     served: ServedModels
     trail: AuditTrail
     metrics: GatewayMetrics
+    tracer: Tracer
     clock: Clock

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from greenlight.core.errors import ConfigError
-from greenlight.core.settings import Settings, load_settings
+from greenlight.core.settings import Ports, Settings, load_settings
+from greenlight.entrypoints.tracing import otlp_endpoint
+from greenlight.gateway.edge import EdgeSettings
 from greenlight.gateway.gateway_file import GatewayFile, load_gateway_file
 
 APPLICATION = "greenlight.entrypoints.gateway.worker:application"
@@ -36,7 +38,7 @@ class Listening:
 
 
 def read_file(settings: Settings) -> GatewayFile:
-    """Return `gateway.yaml` with the embedded stack's ports where it says none.
+    """Return `gateway.yaml` with the embedded stack's ports and nginx where it says none.
 
     Raises:
         ConfigError: it is wrong.
@@ -45,14 +47,26 @@ def read_file(settings: Settings) -> GatewayFile:
     listen = file.listen
     return file.model_copy(
         update={
+            "edge": file.edge or _embedded_edge(settings),
             "listen": listen.model_copy(
                 update={
                     "port": listen.port or settings.ports.gateway,
                     "metrics_port": listen.metrics_port or settings.ports.gateway_metrics,
                 }
-            )
+            ),
         }
     )
+
+
+def _embedded_edge(settings: Settings) -> EdgeSettings | None:
+    """Return the nginx of the embedded stack; none: there is no such stack."""
+    from greenlight.adapters.stack.greenlight_servers import edge_certificates
+    from greenlight.adapters.stack.ports import read_ports
+
+    pem = edge_certificates(settings).server
+    kept = read_ports(settings.run / "ports.json", Ports)
+    port = settings.ports.edge or (kept.edge if kept else 0)
+    return EdgeSettings(port=port, certificate=pem, key=pem) if port and pem.exists() else None
 
 
 def serve(settings: Settings | None = None, *, on_start: Callable[[Listening], None]) -> None:
@@ -124,11 +138,13 @@ def require_usable(settings: Settings, file: GatewayFile) -> None:
     """Return when a worker could open everything that is on this machine.
 
     Raises:
-        ConfigError: a secret is missing or weak, or a tokenizer can't be read.
+        ConfigError: a secret is missing or weak, a tokenizer can't be read, or a variable of
+            OpenTelemetry asks for what isn't done.
     """
     from greenlight.adapters.prompt_tokens import PromptTokens
     from greenlight.entrypoints import gateway_access
 
+    otlp_endpoint(os.environ)
     for name in (gateway_access.PEPPER, gateway_access.AUDIT, CACHE_SECRET):
         gateway_access.load(settings, name)
     for model in file.models:

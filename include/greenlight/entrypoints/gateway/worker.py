@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from greenlight.core.clock import Clock, SystemClock
 from greenlight.core.errors import ConfigError, GreenlightError
-from greenlight.core.logs import configure_logging
+from greenlight.core.logs import LineCounts, configure_logging
 from greenlight.core.settings import Settings, load_settings
 from greenlight.entrypoints.gateway.app import Application
 from greenlight.entrypoints.gateway.exchange import Message, Receive, Send
@@ -25,6 +25,7 @@ from greenlight.entrypoints.gateway.parts import Parts
 from greenlight.entrypoints.gateway.server import CACHE_SECRET, metrics_folder, read_file
 from greenlight.entrypoints.gateway.serving import ServedModels
 from greenlight.entrypoints.gateway.spend_caps import SpendCaps
+from greenlight.entrypoints.tracing import open_tracer
 from greenlight.gateway.answer_counts import AnswerCounts
 from greenlight.gateway.edge import EdgeSettings
 from greenlight.gateway.gateway_file import GatewayFile
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+SERVICE = "greenlight-gateway"
 GARBAGE = 20_000
 """New objects until the youngest are looked through; a request makes a few hundred."""
 FLUSH_S = 0.5
@@ -49,8 +51,9 @@ GAUGES_S = 5.0
 class Worker:
     """The ASGI application that uvicorn starts: opens at startup, closes after the last answer."""
 
-    def __init__(self, settings: Settings, file: GatewayFile) -> None:
-        self._settings, self._file = settings, file
+    def __init__(self, settings: Settings, file: GatewayFile, lines: LineCounts) -> None:
+        """`lines`: what counts the lines that this process logs."""
+        self._settings, self._file, self._lines = settings, file, lines
         self._application: Application | None = None
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -64,7 +67,9 @@ class Worker:
         await receive()  # startup
         async with AsyncExitStack() as stack:
             try:
-                parts = await stack.enter_async_context(open_parts(self._settings, self._file))
+                parts = await stack.enter_async_context(
+                    open_parts(self._settings, self._file, lines=self._lines)
+                )
             except GreenlightError as error:
                 await send({"type": "lifespan.startup.failed", "message": str(error)})
                 return
@@ -78,13 +83,15 @@ class Worker:
 
 def application() -> Worker:
     """Return the application of a new worker process, by the settings of its environment."""
-    configure_logging()
+    lines = configure_logging(service=SERVICE)
     settings = load_settings()
-    return Worker(settings, read_file(settings))
+    return Worker(settings, read_file(settings), lines)
 
 
 @asynccontextmanager
-async def open_parts(settings: Settings, file: GatewayFile) -> AsyncIterator[Parts]:
+async def open_parts(
+    settings: Settings, file: GatewayFile, *, lines: LineCounts
+) -> AsyncIterator[Parts]:
     """Open everything for this event loop, and close it in order.
 
     Raises:
@@ -99,6 +106,8 @@ async def open_parts(settings: Settings, file: GatewayFile) -> AsyncIterator[Par
     from greenlight.entrypoints.gateway_access import open_access
 
     async with AsyncExitStack() as stack:
+        tracer = open_tracer(SERVICE)
+        stack.callback(tracer.close)
         stack.callback(forget_worker, os.getpid(), metrics_folder(settings))
         clock = SystemClock()
         access = await stack.enter_async_context(open_access(settings, file, clock=clock))
@@ -126,7 +135,7 @@ async def open_parts(settings: Settings, file: GatewayFile) -> AsyncIterator[Par
         metrics = GatewayMetrics(tenants=file.metrics_tenants)
         await stack.enter_async_context(_beside(_note(upstreams, file.edge, metrics)))
         stack.callback(metrics.flush)
-        await stack.enter_async_context(_beside(_flush(metrics, counts)))
+        await stack.enter_async_context(_beside(_flush(metrics, counts, lines)))
         yield Parts(
             file=file,
             authenticator=access.authenticator,
@@ -137,6 +146,7 @@ async def open_parts(settings: Settings, file: GatewayFile) -> AsyncIterator[Par
             served=served,
             trail=access.trail,
             metrics=metrics,
+            tracer=tracer,
             clock=clock,
         )
 
@@ -220,11 +230,12 @@ def _end_with_it(task: asyncio.Task[None]) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-async def _flush(metrics: GatewayMetrics, counts: AnswerCounts) -> None:
+async def _flush(metrics: GatewayMetrics, counts: AnswerCounts, lines: LineCounts) -> None:
     """Show what was counted, again and again."""
     while True:
         await asyncio.sleep(FLUSH_S)
         metrics.cache_events(counts)
+        metrics.log_lines(lines.by_level())
         metrics.flush()
 
 

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from greenlight.core.errors import InputError
-from greenlight.cost.spot.notice import Notice, NoticeKind, Serving, Step, answer
+from greenlight.cost.spot.notice import LAST, Notice, NoticeKind, Serving, Step, answer
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 SOON = NOW + timedelta(seconds=120)
@@ -26,8 +26,17 @@ def test_a_host_that_is_taken_is_replaced_and_drained_by_then():
     assert "taken in 120 s" in found[1].why
 
 
-def test_the_last_host_is_drained_too_when_it_is_taken():
-    assert steps(TAKEN, fleet(hosts=("a",), at_least=1))[-1] is Step.DRAIN
+def test_the_last_host_serves_until_shortly_before_it_is_taken():
+    alone = fleet(hosts=("a", "b"), draining=("b",), at_least=1)
+    assert steps(TAKEN, alone)[-1] is Step.WAIT
+    late = answer(TAKEN, alone, now=SOON - LAST)
+    assert late[-1].step is Step.DRAIN
+    assert steps(TAKEN, fleet(hosts=("a", "c"), at_least=1))[-1] is Step.DRAIN
+
+
+def test_a_host_that_its_group_ends_is_drained_like_one_that_is_taken():
+    ended = Notice(host="a", kind=NoticeKind.TERMINATION, at=SOON)
+    assert steps(ended, fleet()) == [Step.START_REPLACEMENT, Step.DRAIN]
 
 
 def test_a_host_at_risk_is_drained_when_enough_others_serve():
@@ -60,6 +69,7 @@ def test_a_notice_that_came_too_late_still_drains():
     assert "taken in 0 s" in answer(late, fleet(), now=NOW)[-1].why
 
 
-def test_an_interruption_without_a_time_is_refused():
-    with pytest.raises(InputError, match="has no time"):
-        answer(Notice(host="a", kind=NoticeKind.INTERRUPTION, at=None), fleet(), now=NOW)
+@pytest.mark.parametrize("kind", [NoticeKind.INTERRUPTION, NoticeKind.TERMINATION])
+def test_an_end_without_a_time_is_refused(kind):
+    with pytest.raises(InputError, match=f"the {kind} of a has no time"):
+        answer(Notice(host="a", kind=kind, at=None), fleet(), now=NOW)
