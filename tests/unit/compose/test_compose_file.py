@@ -143,6 +143,19 @@ def values_of_secrets(compose: Compose) -> list[str]:
     ]
 
 
+def scratch_of_root(compose: Compose) -> list[str]:
+    """Return services with a tmpfs that its user may not enter.
+
+    Over a folder of the image a tmpfs gets the folder's mode, whatever mode was asked for.
+    """
+    return [
+        name
+        for name, service in services(compose).items()
+        for mount in service.get("tmpfs", [])
+        if not mount.startswith("/tmp:") and "uid=${GREENLIGHT_UID}" not in mount
+    ]
+
+
 RULES = (
     images_without_version,
     published_beyond_what_should_be,
@@ -153,6 +166,7 @@ RULES = (
     secrets_not_declared,
     missing_paths,
     values_of_secrets,
+    scratch_of_root,
 )
 
 
@@ -187,6 +201,7 @@ def test_the_file_keeps_the_rule(rule: Callable[[Compose], list[str]], compose: 
         (missing_paths, "redis", {"volumes": ["./monitoring/nowhere:/x:ro"]}),
         (values_of_secrets, "redis", {"environment": {"REDIS_PASSWORD": "changeme"}}),
         (values_of_secrets, "redis", {"environment": {"BROKER": "redis://user:word@redis/0"}}),
+        (scratch_of_root, "redis", {"tmpfs": ["/var/lib/redis:mode=1777,size=64m"]}),
     ],
 )
 def test_a_file_that_breaks_the_rule_is_noticed(
@@ -203,7 +218,7 @@ def test_base_images_are_pinned_too() -> None:
         arguments = dict(re.findall(r"^ARG (\w+_IMAGE)=(\S+)", text, flags=re.MULTILINE))
         for base in re.findall(r"^FROM (\S+)", text, flags=re.MULTILINE):
             base = arguments.get(base.strip("${}"), base)
-            assert base in stages or re.search(r":v?\d+\.\d+", base), base
+            assert base in {*stages, "scratch"} or re.search(r":v?\d+\.\d+", base), base
 
 
 def test_everything_a_build_copies_may_come_into_it_and_nothing_else() -> None:

@@ -105,4 +105,5 @@ def test_filebeat_writes_where_the_template_and_the_lifecycle_apply() -> None:
 def test_what_no_log_should_hold_is_dropped_on_the_way() -> None:
     pipeline = json.loads((ELASTIC / "ingest-pipeline.json").read_text())
     removed = {f for p in pipeline["processors"] for f in p.get("remove", {}).get("field", [])}
-    assert {"prompt", "messages", "authorization", "password"} <= removed
+    secret = ("prompt", "messages", "authorization", "password")
+    assert {f"json.{name}" for name in secret} <= removed

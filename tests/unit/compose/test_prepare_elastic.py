@@ -81,6 +81,7 @@ def test_everything_is_loaded_before_anybody_writes(sink: Sink, tmp_path: Path) 
         "PUT /_ilm/policy/greenlight-logs",
         "PUT /_ingest/pipeline/greenlight-logs",
         "PUT /_index_template/greenlight-logs",
+        "PUT /_index_template/greenlight-rejected",
         "PUT /_security/role/greenlight_writer",
         "PUT /_security/user/filebeat",
         "POST /_security/user/kibana_system/_password",
