@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -98,16 +100,29 @@ def screen(view: View) -> RenderableType:
 
 def _follow(look_at: Callable[[datetime], View], *, every: float) -> None:
     """Look again and again. A Prometheus that is away is said, and asked again."""
-    with Live(Text("asking Prometheus"), console=console, screen=True) as live:
-        try:
-            while True:
-                try:
-                    live.update(screen(look_at(_now())), refresh=True)
-                except UnavailableError as error:
-                    live.update(Text(f"{NO_DATA}: {error}", style="red"), refresh=True)
-                time.sleep(every)
-        except KeyboardInterrupt:
-            return
+    with (
+        _until_told() as stop,
+        Live(Text("asking Prometheus"), console=console, screen=True) as live,
+    ):
+        while not stop.is_set():
+            try:
+                live.update(screen(look_at(_now())), refresh=True)
+            except UnavailableError as error:
+                live.update(Text(f"{NO_DATA}: {error}", style="red"), refresh=True)
+            stop.wait(every)
+
+
+@contextmanager
+def _until_told() -> Iterator[threading.Event]:
+    """Yield what Ctrl-C and SIGTERM set, also where a shell had told us to ignore the first."""
+    stop = threading.Event()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in numbers}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _engines(rows: Sequence[Row]) -> Table:

@@ -22,6 +22,7 @@ from greenlight.core.settings import Settings
 from greenlight.deploy.journal import Event, Phase, Step
 from greenlight.deploy.performance import Benchmark, Number, load_performance
 from greenlight.entrypoints import stack
+from greenlight.entrypoints.deploy import stop as stop_fleet
 from greenlight.entrypoints.models import open_registry
 from greenlight.entrypoints.scaling_tools import open_tools
 from greenlight.registry.ports import Registration, RunLog
@@ -98,6 +99,7 @@ def found(settings: Settings) -> Iterator[StackAddresses]:
         yield found
     finally:
         stack.down(settings, report=lambda *_: None)
+        stop_fleet("demo", settings=settings)  # the stack's loop may have started an engine
 
 
 def deploy(settings: Settings, journal: DatabaseJournal) -> None:
