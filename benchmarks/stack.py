@@ -59,7 +59,7 @@ AIRFLOW_ONLY = (
 PROBE = """
 from airflow.sdk import dag, task
 
-@dag(schedule=None)
+@dag(schedule=None, is_paused_upon_creation=False)
 def probe():
     @task
     def first(): pass
