@@ -11,7 +11,7 @@ from greenlight.scaling.reactive import Signal
 
 
 class CloudWatchLoad:
-    """`entrypoints.published_load.LoadSink`. What isn't published is missing there, not zero."""
+    """`entrypoints.fleet_load.LoadSink`. What isn't published is missing there, not zero."""
 
     def __init__(
         self, fleet: str, *, region: str, client: Any = None, endpoint: str | None = None

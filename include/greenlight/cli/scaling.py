@@ -6,8 +6,6 @@ import getpass
 import json
 import logging
 import os
-import signal
-import threading
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +15,7 @@ import typer
 from greenlight.cli import scaling_tables as tables
 from greenlight.cli.durations import read_duration
 from greenlight.core.errors import GateError, InputError, RefusedError
+from greenlight.core.stopping import until_told
 
 if TYPE_CHECKING:
     from greenlight.entrypoints.aws_loop import AwsLoop
@@ -210,7 +209,9 @@ def loop(
         for step in found.steps:
             tables.say(f"{'would ' if dry_run else ''}{step.line}")
         return
-    slots.run(every_s=every, stop=_until_told())
+    _show_log()
+    with until_told() as stop:
+        slots.run(every_s=every, stop=stop)
 
 
 @app.command("aws-loop")
@@ -229,16 +230,9 @@ def aws_loop(
         for line in found.cycle(dry_run=dry_run) or ("nothing to do",):
             tables.say(line)
         return
-    found.run(every_s=every, stop=_until_told())
-
-
-def _until_told() -> threading.Event:
-    """Return what SIGTERM sets. A loop's log is all that is seen of it."""
-    logging.getLogger("greenlight").setLevel(logging.INFO)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
+    _show_log()
+    with until_told() as stop:
+        found.run(every_s=every, stop=stop)
 
 
 @app.command()
@@ -249,7 +243,7 @@ def run(
     """Run the loops of all fleets with slots or an AWS group, as a service, until SIGTERM."""
     from greenlight.entrypoints.scaling_service import serve
 
-    logging.getLogger("greenlight").setLevel(logging.INFO)
+    _show_log()
     serve(every_s=every)
 
 
@@ -308,6 +302,11 @@ def _open_aws_loop(fleet: str) -> AwsLoop:
     if found is None:
         raise RefusedError(f"scaling.yaml has no `target: {{kind: aws_autoscaling}}` for {fleet}")
     return found
+
+
+def _show_log() -> None:
+    """A loop's log is all that is seen of it."""
+    logging.getLogger("greenlight").setLevel(logging.INFO)
 
 
 def _me() -> str:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -19,6 +16,7 @@ from rich.text import Text
 from greenlight.cli.console import console
 from greenlight.core.errors import UnavailableError
 from greenlight.core.settings import load_settings
+from greenlight.core.stopping import until_told
 from greenlight.entrypoints.top import Cell, Row, View, asking
 
 NO_DATA = "no data"
@@ -101,7 +99,7 @@ def screen(view: View) -> RenderableType:
 def _follow(look_at: Callable[[datetime], View], *, every: float) -> None:
     """Look again and again. A Prometheus that is away is said, and asked again."""
     with (
-        _until_told() as stop,
+        until_told() as stop,
         Live(Text("asking Prometheus"), console=console, screen=True) as live,
     ):
         while not stop.is_set():
@@ -110,19 +108,6 @@ def _follow(look_at: Callable[[datetime], View], *, every: float) -> None:
             except UnavailableError as error:
                 live.update(Text(f"{NO_DATA}: {error}", style="red"), refresh=True)
             stop.wait(every)
-
-
-@contextmanager
-def _until_told() -> Iterator[threading.Event]:
-    """Yield what Ctrl-C and SIGTERM set, also where a shell had told us to ignore the first."""
-    stop = threading.Event()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in numbers}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _engines(rows: Sequence[Row]) -> Table:

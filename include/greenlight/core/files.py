@@ -9,8 +9,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from greenlight.core.errors import ResourceError
+from greenlight.core.errors import InputError, ResourceError
 
 
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
@@ -32,6 +33,23 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
 def write_json(path: Path, value: object, *, mode: int = 0o644) -> None:
     """Write `value` as indented JSON, atomically."""
     write_atomically(path, (json.dumps(value, indent=2, sort_keys=True) + "\n").encode(), mode=mode)
+
+
+def read_json(path: Path, *, who_writes: str) -> dict[str, Any] | None:
+    """Return what a JSON file that may not be there yet holds; `None`: it isn't there.
+
+    `who_writes`: what writes it anew, for whoever finds it broken.
+
+    Raises:
+        InputError: it is there and can't be read.
+    """
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} can't be read: {error}; {who_writes} writes it anew") from error
+    return found
 
 
 @contextmanager

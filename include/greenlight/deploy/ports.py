@@ -136,6 +136,11 @@ class ServerState:
     requests: int = 0
     errors: int = 0
 
+    @property
+    def serves(self) -> bool:
+        """Whether it gets new requests: who is down or drained doesn't, whatever its weight."""
+        return self.mode is ServerMode.READY and self.up and self.weight > 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouterState:
@@ -148,10 +153,13 @@ class RouterState:
         """Return the servers of one colour."""
         return tuple(server for server in self.servers if server.colour is colour)
 
+    def on(self, host: str) -> tuple[ServerState, ...]:
+        """Return the servers of one host."""
+        return tuple(server for server in self.servers if server.host == host)
+
     def share(self, colour: Colour) -> float:
         """Return the part of new requests that a colour gets, 0 to 1."""
-        weights = {c: sum(s.weight for s in self.of(c) if s.mode is ServerMode.READY and s.up)
-                   for c in Colour}  # fmt: skip
+        weights = {c: sum(s.weight for s in self.of(c) if s.serves) for c in Colour}
         total = sum(weights.values())
         return weights[colour] / total if total else 0.0
 

@@ -17,6 +17,7 @@ from greenlight.core.errors import ConfigError, RefusedError, RetryableError
 from greenlight.core.settings import Settings, load_settings
 from greenlight.cost.spot.notice import NoticeKind
 from greenlight.entrypoints.fleet_load import PublishedLoad
+from greenlight.entrypoints.fleet_loop import keep_looking
 from greenlight.entrypoints.host_notices import UNKNOWN, HostNotices, Outcome
 from greenlight.entrypoints.scaling import read_kept
 from greenlight.scaling.ports import ScheduleStore
@@ -41,23 +42,17 @@ class AwsLoop:
         stop: threading.Event,
         looked: Callable[[], None] = lambda: None,
     ) -> None:
-        """Look again and again until `stop` is set. What can't be done now is done later.
+        """Look again and again, as `fleet_loop.Loop`.
 
         What an operator has to change is told, and doesn't end it: hosts in hand would be left.
-        `looked`: told after each look.
         """
-        said: tuple[str, ...] = ()
-        while not stop.is_set():
-            level = logging.INFO
-            try:
-                told = self.cycle()
-            except ConfigError as error:
-                told, level = (str(error),), logging.ERROR
-            if told and told != said:
-                log.log(level, "fleet %s: %s", self.fleet, "; ".join(told))
-                said = told
-            looked()
-            stop.wait(every_s)
+        keep_looking(self._look, fleet=self.fleet, every_s=every_s, stop=stop, looked=looked)
+
+    def _look(self) -> tuple[str, int]:
+        try:
+            return "; ".join(self.cycle()), logging.INFO
+        except ConfigError as error:
+            return str(error), logging.ERROR
 
     def cycle(self, *, dry_run: bool = False) -> tuple[str, ...]:
         """Look once; return what was, or would be, done. Neither half holds the other up.

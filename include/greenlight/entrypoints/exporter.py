@@ -6,8 +6,6 @@ Airflow sends its numbers to the UDP port of the same number as the one that Pro
 from __future__ import annotations
 
 import logging
-import signal
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -16,6 +14,7 @@ from greenlight.core.clock import SystemClock
 from greenlight.core.errors import ConfigError
 from greenlight.core.logs import configure_logging
 from greenlight.core.settings import Settings, load_settings, read_config
+from greenlight.core.stopping import until_told
 from greenlight.deploy.fleet import FleetFile
 from greenlight.deploy.journal import history_of
 
@@ -45,9 +44,6 @@ def serve(
 
     settings = settings or load_settings()
     lines = configure_logging(service="greenlight-exporter", level=logging.WARNING)
-    told = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told.set())
     wanted = settings.ports.exporter
     airflow = StatsdStore(load_mapping(settings.project / STATSD_FILE))
     read = {
@@ -55,7 +51,7 @@ def serve(
         "log": lambda: table_metrics.of_log_lines(lines.by_level()),
         "airflow": airflow.collect,
     }
-    with ExitStack() as stops:
+    with until_told() as told, ExitStack() as stops:
         try:
             port, stop = serve_metrics(TableCollector(read), address=address, port=wanted)
             stops.callback(stop)

@@ -16,7 +16,7 @@ import numpy as np
 
 from greenlight.core.clock import Clock
 from greenlight.core.errors import UnavailableError
-from greenlight.deploy.ports import Router, ServerMode
+from greenlight.deploy.ports import Router
 from greenlight.scaling.demand_series import MINUTE
 from greenlight.scaling.ports import DemandSource
 from greenlight.scaling.reactive import Signal
@@ -89,10 +89,4 @@ class PublishedLoad:
 
     def _serving(self) -> int:
         """Count hosts; one that has both colours during a rollout is one."""
-        return len(
-            {
-                server.host
-                for server in self.router.state().servers
-                if server.mode is ServerMode.READY and server.up and server.weight
-            }
-        )
+        return len({server.host for server in self.router.state().servers if server.serves})

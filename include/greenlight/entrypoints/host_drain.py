@@ -35,7 +35,7 @@ def drain_host(tools: Tools, host: str, *, why: str, told: Mapping[str, str]) ->
         UnavailableError: the router doesn't answer.
         RefusedError: somebody took the fleet's lease just now; try again.
     """
-    servers = [s for s in tools.router.state().servers if s.host == host]
+    servers = tools.router.state().on(host)
     modes = {(s.host, s.colour): ServerMode.DRAIN for s in servers if s.mode is ServerMode.READY}
     detail: JsonDict = {"why": why, **told}
     with _fence(tools) as fence:

@@ -237,13 +237,13 @@ class HostNotices:
         log.warning("%s; requests on it: %s", said, held.sessions)
         return said
 
-    def _servers(self, host: str) -> list[ServerState]:
-        return [s for s in self.tools.router.state().servers if s.host == host]
+    def _servers(self, host: str) -> tuple[ServerState, ...]:
+        return self.tools.router.state().on(host)
 
 
 def _serving(state: RouterState, *, needed: int | None, also: str) -> Serving:
     """Return who serves; `also` counts although it may be down just now."""
-    hosts = {s.host for s in state.servers if s.mode is ServerMode.READY and s.up and s.weight}
+    hosts = {server.host for server in state.servers if server.serves}
     hosts.add(also)
     draining = {s.host for s in state.servers if s.mode is ServerMode.DRAIN} - hosts
     at_least = len(hosts) if needed is None else min(needed, len(hosts))

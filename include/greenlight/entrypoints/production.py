@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import threading
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from greenlight.core.errors import GreenlightError, RefusedError
 from greenlight.core.settings import Settings, load_settings, read_config
+from greenlight.core.stopping import until_told
 from greenlight.deploy.fleet import FleetFile
 
 log = logging.getLogger(__name__)
@@ -85,12 +85,10 @@ def route(settings: Settings | None = None) -> None:
         fleet.name: HaproxyRouter(fleet, folder=settings.home / "router" / fleet.name)
         for fleet in fleets
     }
-    told = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told.set())
-    keep_running(routers, until=told)
-    for router in routers.values():
-        router.stop(grace_s=GRACE_S)
+    with until_told() as told:
+        keep_running(routers, until=told)
+        for router in routers.values():
+            router.stop(grace_s=GRACE_S)
 
 
 def keep_running(routers: Mapping[str, Startable], *, until: threading.Event) -> None:

@@ -5,13 +5,11 @@ A replay takes a core for seconds: the nightly plan makes it, and pages read wha
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
-from greenlight.core.errors import InputError
-from greenlight.core.files import write_json
+from greenlight.core.files import read_json, write_json
 from greenlight.core.settings import Settings
 from greenlight.core.types import JsonDict
 from greenlight.scaling.demand_profile import NotEnoughData
@@ -37,14 +35,7 @@ def read(settings: Settings, fleet: str) -> JsonDict | None:
     Raises:
         InputError: the file is there and can't be read.
     """
-    path = _file(settings, fleet)
-    try:
-        found: JsonDict = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} can't be read: {error}; the next plan writes it anew") from error
-    return found
+    return read_json(_file(settings, fleet), who_writes="the next plan")
 
 
 def _file(settings: Settings, fleet: str) -> Path:

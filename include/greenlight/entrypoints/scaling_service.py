@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
 
 from greenlight.core.clock import Clock, SystemClock
 from greenlight.core.errors import RefusedError, UnavailableError
 from greenlight.core.settings import Settings, load_settings
+from greenlight.core.stopping import until_told
 from greenlight.deploy.journal import live, since_live
 from greenlight.deploy.ports import JournalStore
+from greenlight.entrypoints.fleet_loop import Loop
 from greenlight.scaling.scaling_file import AwsGroup, LocalSlots, load_scaling
 
 log = logging.getLogger(__name__)
@@ -37,26 +37,13 @@ def serve(settings: Settings | None = None, *, every_s: float) -> None:
     from greenlight.entrypoints.stack import open_database
 
     settings = settings or load_settings()
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     journal = DatabaseJournal(open_database(settings))
-    run(
-        {
-            fleet: OnceLive(fleet=fleet, journal=journal, settings=settings)
-            for fleet in fleets_with_a_loop(settings)
-        },
-        every_s=every_s,
-        stop=stop,
-        file=settings.metrics / SCALING_METRICS,
-    )
-
-
-class Loop(Protocol):
-    """See `scaling_slots.SlotLoop` and `aws_loop.AwsLoop`."""
-
-    def run(self, *, every_s: float, stop: threading.Event, looked: Callable[[], None]) -> None:
-        """Look again and again until `stop` is set."""
+    loops = {
+        fleet: OnceLive(fleet=fleet, journal=journal, settings=settings)
+        for fleet in fleets_with_a_loop(settings)
+    }
+    with until_told() as stop:
+        run(loops, every_s=every_s, stop=stop, file=settings.metrics / SCALING_METRICS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +54,14 @@ class OnceLive:
     journal: JournalStore
     settings: Settings
 
-    def run(self, *, every_s: float, stop: threading.Event, looked: Callable[[], None]) -> None:
-        """Look again and again until `stop` is set."""
+    def run(
+        self,
+        *,
+        every_s: float,
+        stop: threading.Event,
+        looked: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Wait until something is live, then run its loop."""
         while not stop.is_set() and not self._is_live():
             looked()
             stop.wait(every_s)

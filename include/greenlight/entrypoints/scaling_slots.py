@@ -31,6 +31,7 @@ from greenlight.deploy.ports import (
     ServerState,
 )
 from greenlight.entrypoints.fleet_load import load_now
+from greenlight.entrypoints.fleet_loop import keep_looking
 from greenlight.entrypoints.lease_keeper import LeaseKeeper
 from greenlight.entrypoints.scaling import read_kept
 from greenlight.scaling.capacity import HostCapacity, Unknown
@@ -77,22 +78,16 @@ class SlotLoop:
         stop: threading.Event,
         looked: Callable[[], None] = lambda: None,
     ) -> None:
-        """Look again and again until `stop` is set. What can't be done now is done later.
+        """Look again and again, as `fleet_loop.Loop`."""
+        fleet = self.tools.fleet.name
+        keep_looking(self._look, fleet=fleet, every_s=every_s, stop=stop, looked=looked)
 
-        `looked`: told after each look, also one that found that nothing can be done.
-        """
-        said = ""
-        while not stop.is_set():
-            try:
-                found = self.cycle()
-            except (RetryableError, RefusedError) as error:
-                found = Cycle(why=f"held: {error}")
-            told = "; ".join([found.why, *(step.line for step in found.steps)])
-            if told != said:
-                log.info("fleet %s: %s", self.tools.fleet.name, told)
-                said = told
-            looked()
-            stop.wait(every_s)
+    def _look(self) -> tuple[str, int]:
+        try:
+            found = self.cycle()
+        except (RetryableError, RefusedError) as error:
+            found = Cycle(why=f"held: {error}")
+        return "; ".join([found.why, *(step.line for step in found.steps)]), logging.INFO
 
     def cycle(self, *, dry_run: bool = False) -> Cycle:
         """Look at the fleet once, and do what follows from it.
@@ -263,10 +258,9 @@ def _slot(host: str, runner: HostRunner, state: RouterState, now_live: Live) -> 
         return Slot(host=host, state=SlotState.AWAY, reason="it serves something else")
     if server.mode is ServerMode.DRAIN:
         return Slot(host=host, state=SlotState.DRAINING, sessions=server.sessions)
-    serves = server.mode is ServerMode.READY and server.up and server.weight > 0
     return Slot(
         host=host,
-        state=SlotState.SERVING if serves else SlotState.WAITING,
+        state=SlotState.SERVING if server.serves else SlotState.WAITING,
         sessions=server.sessions,
     )
 

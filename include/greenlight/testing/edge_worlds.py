@@ -6,7 +6,6 @@ import json
 import re
 import socket
 import ssl
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from greenlight.adapters.stack.certificates import (
 )
 from greenlight.core.errors import UnavailableError
 from greenlight.gateway.edge import EdgeSettings
+from greenlight.testing.http_server import HttpThread, QuietHandler
 from greenlight.testing.servers import free_port
 from greenlight.testing.waf_corpus import Case, Kind, request_of
 
@@ -46,7 +46,7 @@ class Received:
         return ", ".join(found) if found else None
 
 
-class Upstream:
+class Upstream(HttpThread):
     """Stands where the gateway would, and keeps what reached it.
 
     `answer` writes the whole answer; none: 200 with an empty object.
@@ -56,7 +56,7 @@ class Upstream:
         self.received: list[Received] = []
         upstream = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             protocol_version = "HTTP/1.1"
 
             def handle_one_request(self) -> None:
@@ -75,21 +75,7 @@ class Upstream:
                 upstream.received.append(received)
                 (answer or _answer)(self, received)
 
-            def log_message(self, format: str, *args: object) -> None:
-                """Keep quiet."""
-
-        self._server = _Server(("127.0.0.1", 0), Handler)
-        self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
-        )
-        self._thread.start()
-
-    def close(self) -> None:
-        """End it."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(Handler, server=_Server)
 
 
 class _Server(ThreadingHTTPServer):

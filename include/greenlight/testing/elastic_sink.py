@@ -14,18 +14,18 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from greenlight.core.types import JsonDict
 from greenlight.testing.elastic_documents import refusal, run_pipeline
+from greenlight.testing.http_server import HttpThread, QuietHandler
 
 TYPES = ("application/x-ndjson", "application/json")
 MOST_BYTES = 100 * 1024 * 1024
 CREATED, BAD, BUSY = 201, 400, 429
 
 
-class ElasticSink:
+class ElasticSink(HttpThread):
     """`kept` and `refused` grow; `busy_requests` and `busy_documents` count down."""
 
     def __init__(
@@ -49,7 +49,7 @@ class ElasticSink:
         self._lock = threading.Lock()
         sink = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             def do_GET(self) -> None:
                 """Say that it is there; shippers ask before they send."""
                 self._answer(HTTPStatus.OK, {"status": "green", "version": {"number": "8.17.0"}})
@@ -70,22 +70,7 @@ class ElasticSink:
                 if self.command != "HEAD":
                     self.wfile.write(body)
 
-            def log_message(self, format: str, *args: object) -> None:
-                """Keep quiet."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self.port: int = self._server.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
-        )
-        self._thread.start()
-
-    def close(self) -> None:
-        """Close the port."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(Handler, port=port)
 
     def take(self, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, JsonDict]:
         """Return status and answer to a request."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from greenlight.adapters.haproxy.router import HaproxyRouter
@@ -14,6 +12,7 @@ from greenlight.adapters.processes import find_program
 from greenlight.deploy.colours import Colour
 from greenlight.deploy.fleet import Fleet
 from greenlight.deploy.shares import ServerKey
+from greenlight.testing.http_server import HttpThread, QuietHandler
 from greenlight.testing.servers import free_port
 
 HEALTH_S = 0.1
@@ -26,31 +25,21 @@ def haproxy_program() -> str | None:
     return find_program("haproxy")
 
 
-class HealthPage:
-    """Answers 200 to every GET until it is killed, on a port that the kernel chose."""
-
-    def __init__(self) -> None:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
-        )
-        self._thread.start()
-        self.port: int = self._server.server_address[1]
-
-    def kill(self) -> None:
-        """Close the port; twice is fine."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     def do_GET(self) -> None:
         self.send_response(200)
         self.end_headers()
 
-    def log_message(self, format: str, *args: object) -> None:
-        """Keep quiet."""
+
+class HealthPage(HttpThread):
+    """Answers 200 to every GET until it is killed, on a port that the kernel chose."""
+
+    def __init__(self) -> None:
+        super().__init__(_Handler)
+
+    def kill(self) -> None:
+        """Close the port; twice is fine."""
+        self.close()
 
 
 @contextmanager

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import gzip
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it has no stubs
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
@@ -15,6 +13,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+
+from greenlight.testing.http_server import HttpThread, QuietHandler
 
 PATH = "/v1/traces"
 PROTOBUF = "application/x-protobuf"
@@ -36,7 +36,7 @@ class ToldSpan:
     failed: bool
 
 
-class OtlpSink:
+class OtlpSink(HttpThread):
     """Answers as a collector does; `status` may be changed to refuse."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class OtlpSink:
         self.status = 200
         sink = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             def do_POST(self) -> None:
                 """Take what is told."""
                 body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -61,15 +61,7 @@ class OtlpSink:
                 self.end_headers()
                 self.wfile.write(answer)
 
-            def log_message(self, format: str, *args: object) -> None:
-                """Keep quiet."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
-        )
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        super().__init__(Handler)
 
     def take(self, body: bytes) -> int:
         """Keep the spans of a request; return the status to answer with."""
@@ -82,12 +74,6 @@ class OtlpSink:
         self.raw += body
         self.spans += _spans(request)
         return 200
-
-    def close(self) -> None:
-        """Close the port."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from email import message_from_bytes
 from email.message import Message
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import yaml
 
 from greenlight.adapters.processes import LeashedProcess
 from greenlight.core.settings import PROJECT
+from greenlight.testing.http_server import HttpThread, QuietHandler
 from greenlight.testing.servers import free_port
 from greenlight.testing.waiting import wait_for
 
@@ -35,14 +35,14 @@ def with_everybody(path: Path) -> dict[str, Any]:
     return found
 
 
-class Sink:
+class Sink(HttpThread):
     """An HTTP server that keeps what is posted, by path, and hands out one page of metrics."""
 
     def __init__(self, metrics: str = "") -> None:
         self.posted: list[tuple[str, Mapping[str, str], Any]] = []
         kept = self.posted
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             def do_GET(self) -> None:
                 self.send_response(200)
                 self.end_headers()
@@ -55,19 +55,14 @@ class Sink:
                 self.end_headers()
                 self.wfile.write(b"ok")
 
-            def log_message(self, *arguments: object) -> None:
-                """Nobody reads it."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"127.0.0.1:{self._server.server_address[1]}"
+        super().__init__(Handler)
+        self.address = f"127.0.0.1:{self.port}"
 
     def __enter__(self) -> Sink:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self.close()
 
     def at(self, path: str) -> list[Any]:
         """What was posted there."""

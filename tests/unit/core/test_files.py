@@ -3,9 +3,10 @@ import shutil
 
 import pytest
 
-from greenlight.core.errors import ResourceError
+from greenlight.core.errors import InputError, ResourceError
 from greenlight.core.files import (
     folder_in_the_making,
+    read_json,
     require_free_space,
     write_atomically,
     write_json,
@@ -65,3 +66,13 @@ def test_work_that_would_fill_the_disk_is_refused_with_the_numbers(tmp_path):
     require_free_space(tmp_path / "not/yet/there", 1, what="a test")
     with pytest.raises(ResourceError, match=r"a test needs .* MB under"):
         require_free_space(tmp_path / "not/yet/there", free * 2, what="a test")
+
+
+def test_a_file_that_is_not_there_yet_is_nothing_and_a_broken_one_says_who_writes_it(tmp_path):
+    path = tmp_path / "x.json"
+    assert read_json(path, who_writes="`make it`") is None
+    write_json(path, {"a": 1})
+    assert read_json(path, who_writes="`make it`") == {"a": 1}
+    path.write_text("{")
+    with pytest.raises(InputError, match=r"x\.json can't be read: .*; `make it` writes it anew"):
+        read_json(path, who_writes="`make it`")

@@ -105,6 +105,13 @@ def test_before_the_first_look_of_a_step_the_one_before_is_shown_as_ended(tmp_pa
     assert card.doing == "move traffic: 50 %"
 
 
+def test_a_host_that_its_cloud_takes_meanwhile_is_said(world):
+    write(world, Step.DRAIN, subject="gpu-2")
+    (card,) = rollouts.running(world).running
+    assert card.doing == "AWS takes host gpu-2: it is drained: done"
+    assert set(rollouts.DOING) == set(Step)
+
+
 def test_a_rollout_that_goes_back_says_why(world):
     write(world, Step.ROLL_BACK, Phase.BEGAN, reason="ana: odd answers")
     (card,) = rollouts.running(world).running

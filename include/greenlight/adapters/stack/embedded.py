@@ -344,11 +344,12 @@ class EmbeddedStack:
         report: Report,
     ) -> None:
         """Start Greenlight's own servers, which stand on migrated databases."""
-        ensure_certificates(
-            greenlight_servers.edge_certificates(self.settings),
-            now=self.clock.now(),
-            hosts=greenlight_servers.EDGE_NAMES,
-        )
+        if ServiceName.EDGE in wanted:
+            ensure_certificates(
+                greenlight_servers.edge_certificates(self.settings),
+                now=self.clock.now(),
+                hosts=greenlight_servers.EDGE_NAMES,
+            )
         services = greenlight_servers.servers(
             self.settings, ports=ready.ports, secrets=secrets, inherited=self.inherited
         )

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from greenlight.adapters.page.panels import AdvicePanel, CostPanel, OfferedAdvice
-from greenlight.core.errors import InputError
+from greenlight.core.files import read_json
 from greenlight.core.settings import Settings
 from greenlight.core.types import JsonDict
 from greenlight.cost.savings import State, count_once
 from greenlight.entrypoints.cost_outlook import open_outlook
-from greenlight.entrypoints.cost_page import WHERE, advice_row
+from greenlight.entrypoints.cost_page import SURE, WHERE, advice_row
 from greenlight.entrypoints.cost_tools import CostTools, open_tools
 from greenlight.entrypoints.page.sources import Sources
 
-SURE = 0.8
 SHOWN = frozenset({State.OPEN, State.ACCEPTED, State.DISMISSED, State.REALISED})
 REPORT = "cost-report"
 """The name of the files that `cost_report.write_costs` writes."""
@@ -91,20 +89,7 @@ def report_folder(settings: Settings) -> Path:
 
 
 def _read(path: Path) -> JsonDict | None:
-    """Return what a file holds; `None`: it isn't there.
-
-    Raises:
-        InputError: it is there and can't be read.
-    """
-    try:
-        found: JsonDict = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path} can't be read: {error}; `greenlight cost report` writes it anew"
-        ) from error
-    return found
+    return read_json(path, who_writes="`greenlight cost report`")
 
 
 def _from_report(report: JsonDict) -> dict[str, Any]:

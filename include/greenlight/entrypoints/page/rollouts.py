@@ -54,6 +54,7 @@ DOING: Mapping[Step, str] = {
     Step.ROLL_BACK: "go back",
     Step.CLEAN_UP: "stop the new colour",
     Step.FINISH: "end",
+    Step.DRAIN: "AWS takes host {}: it is drained",
 }
 
 
@@ -138,8 +139,8 @@ def _is_there(made: Progress, host: str) -> bool:
 
 
 def _weight(server: ServerState) -> int:
-    """Return what counts: who is down or drained gets nothing, whatever its weight."""
-    return server.weight if server.up and server.mode is ServerMode.READY else 0
+    """Return what counts of it."""
+    return server.weight if server.serves else 0
 
 
 def _health(server: ServerState | None) -> Health:
