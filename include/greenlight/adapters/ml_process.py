@@ -118,6 +118,7 @@ def child_environment(ours: Mapping[str, str], *, temporary: Path) -> dict[str, 
     """Return the child's whole environment: what it needs, nothing that could be a secret.
 
     `GPTQMODEL_CPU_WORKERS`: with fewer than two, gptqmodel fails on a machine with two cores.
+    `GPTQMODEL_DISABLE_PACK_EXT`: gptqmodel would compile a packer into `~/.cache`; torch packs too.
     `OMP_WAIT_POLICY`: threads that spin while they wait slow down whoever shares the machine, and
     then each other; passive was 1.6 times as fast beside a busy neighbour on two cores, and not
     slower on a quiet machine.
@@ -134,6 +135,7 @@ def child_environment(ours: Mapping[str, str], *, temporary: Path) -> dict[str, 
         | passed
         | {
             "GPTQMODEL_CPU_WORKERS": str(max(2, cores // 2)),
+            "GPTQMODEL_DISABLE_PACK_EXT": "1",
             "HF_HUB_OFFLINE": "1",
             "TRANSFORMERS_OFFLINE": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",

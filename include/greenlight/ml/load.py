@@ -2,8 +2,10 @@
 
 A plain folder is loaded in the dtype asked for. A GPTQ folder is loaded by gptqmodel, which keeps
 the weights packed and puts its kernels into the transformers model; transformers' own integration
-(optimum) doesn't know rules per module and fails on them. Which kernel runs is gptqmodel's choice:
-on a CPU a fast one for 4 bits in groups, else one that unpacks the weights at every step.
+(optimum) doesn't know rules per module and fails on them. On a CPU the kernel is gptqmodel's
+choice: a fast one for 4 bits in groups, else one that unpacks the weights at every step. On a GPU
+it is that last one: its own choice there (Marlin) is compiled first, minutes long, and needs nvcc,
+which hosts that only serve lack. How fast an engine serves is measured with the engine.
 """
 
 from __future__ import annotations
@@ -81,9 +83,14 @@ def load(spec: MeasureLoadSpec) -> PreTrainedModel:
 
 def load_packed(spec: MeasureLoadSpec) -> PreTrainedModel:
     """Return the model of a GPTQ folder with its weights packed."""
-    from gptqmodel import GPTQModel
+    from gptqmodel import BACKEND, GPTQModel
 
-    model = GPTQModel.load(str(spec.model), device=spec.device.value, dtype=DTYPES[spec.dtype])
+    model = GPTQModel.load(
+        str(spec.model),
+        device=spec.device.value,
+        backend=BACKEND.AUTO if spec.device is Device.CPU else BACKEND.GPTQ_TORCH,
+        dtype=DTYPES[spec.dtype],
+    )
     found: PreTrainedModel = model.model
     return found.eval()
 
