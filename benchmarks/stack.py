@@ -8,7 +8,7 @@ Run it with `make bench-platform`; more than an hour, of which `FRESH=no` leaves
 * `stack_rss_mb`: resident memory of every process of the embedded stack a minute after it is
   healthy. A page that several processes share is counted once (proportional set size).
 * `parse_added_s_max`: of our DAG files, the longest time that importing one takes beside importing
-  only what it takes from Airflow (an operator, `Asset`), each in a new interpreter; the median of
+  only what it takes from Airflow (an operator, say), each in a new interpreter; the median of
   several. `parse_over_sdk_s`: beside a mere `import airflow.sdk`.
 * `latency_ratio`: a run of two empty tasks, from its request to its end, with our settings of the
   scheduler over Airflow's own; the same database, executor and machine, one after the other.

@@ -29,13 +29,13 @@ from datetime import timedelta
 from itertools import pairwise
 
 import pendulum
-from airflow.sdk import Asset, Param, TriggerRule, dag, get_current_context, task
+from airflow.sdk import Param, TriggerRule, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from greenlight_approval import QUESTION, CandidateApproval
+from greenlight_assets import CHAMPION
 from greenlight_policy import DEFAULT_ARGS
 
-CHAMPION = Asset("greenlight://registry/champion")
 HOST = {"execution_timeout": timedelta(hours=2)}
 
 PARAMS = {

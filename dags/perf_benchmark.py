@@ -22,11 +22,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pendulum
-from airflow.sdk import Asset, Param, dag, get_current_context, task
+from airflow.sdk import Param, dag, get_current_context, task
 
+from greenlight_assets import CHAMPION
 from greenlight_policy import DEFAULT_ARGS
-
-CHAMPION = Asset("greenlight://registry/champion")
 
 PARAMS = {
     "fleet": Param(

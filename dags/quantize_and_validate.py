@@ -21,7 +21,6 @@ from datetime import timedelta
 
 import pendulum
 from airflow.sdk import (
-    Asset,
     DeadlineAlert,
     DeadlineReference,
     Param,
@@ -34,10 +33,9 @@ from airflow.sdk import (
 from airflow.sdk.exceptions import AirflowSkipException
 
 from greenlight_approval import QUESTION, CandidateApproval
+from greenlight_assets import CANDIDATE, DECISION
 from greenlight_policy import DEFAULT_ARGS
 
-CANDIDATE = Asset("greenlight://registry/candidate")
-DECISION = Asset("greenlight://registry/decision")
 GPU = {"pool": "gpu", "queue": "gpu", "execution_timeout": timedelta(hours=8)}
 
 PARAMS = {
