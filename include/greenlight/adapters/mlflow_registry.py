@@ -39,10 +39,16 @@ class MlflowRegistry:
     pipeline runs one registration of a model at a time.
     """
 
-    def __init__(self, url: str, *, attempts: int = 4, wait_s: float = 1.0) -> None:
-        """Connect lazily to the server at `url`. `wait_s` seconds double between attempts."""
+    def __init__(
+        self, url: str, *, ui_url: str | None = None, attempts: int = 4, wait_s: float = 1.0
+    ) -> None:
+        """Connect lazily to the server at `url`. `wait_s` seconds double between attempts.
+
+        `ui_url`: the address in links for people, when theirs is another.
+        """
         configure_client()
         self._url = url.rstrip("/")
+        self._ui_url = (ui_url or url).rstrip("/")
         self._client = MlflowClient(tracking_uri=self._url, registry_uri=self._url)
         self._calls = MlflowCalls(self._url, attempts=attempts, wait_s=wait_s)
         self._runs = MlflowRuns(self._client, self._calls)
@@ -160,12 +166,12 @@ class MlflowRegistry:
         info = self._runs.write(run).info
         return RunRef(
             run_id=info.run_id,
-            url=f"{self._url}/#/experiments/{info.experiment_id}/runs/{info.run_id}",
+            url=f"{self._ui_url}/#/experiments/{info.experiment_id}/runs/{info.run_id}",
         )
 
     def version_url(self, model: str, version: int) -> str:
         """Return the page of a version."""
-        return f"{self._url}/#/models/{quote(model)}/versions/{version}"
+        return f"{self._ui_url}/#/models/{quote(model)}/versions/{version}"
 
     def artifact_link(self, model: str, *, version: int, path: str) -> str:
         """Return the file in MLflow's own pages, whatever address these are read by."""

@@ -74,6 +74,8 @@ class Settings(Value):
     """The same server as its superuser, for backups; none: the embedded stack's."""
     mlflow_url: str | None = None
     """The tracking server; none: the embedded stack's."""
+    mlflow_ui_url: str | None = None
+    """Where people reach it, for links; none: as `mlflow_url`."""
     airflow_url: str | None = None
     """Airflow's API; none: the embedded stack's."""
     prometheus_url: str | None = None

@@ -41,7 +41,7 @@ def open_registry(settings: Settings) -> ModelRegistry:
     from greenlight.adapters.mlflow_registry import MlflowRegistry
     from greenlight.entrypoints import stack
 
-    return MlflowRegistry(stack.mlflow_url(settings))
+    return MlflowRegistry(stack.mlflow_url(settings), ui_url=settings.mlflow_ui_url)
 
 
 def open_store(settings: Settings) -> ModelStore:

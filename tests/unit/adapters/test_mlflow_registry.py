@@ -104,3 +104,14 @@ def test_a_description_that_is_too_long_ends_at_a_line_and_says_so():
     assert len(short) <= DESCRIPTION_LIMIT
     assert short.endswith("|\n\n*(shortened: the evidence holds the rest)*")
     assert shortened("fits") == "fits"
+
+
+def test_links_lead_where_people_reach_mlflow():
+    links = [
+        MlflowRegistry("http://mlflow:5000/", ui_url=ui).version_url("a model", 2)
+        for ui in (None, "https://mlflow.example.org/")
+    ]
+    assert links == [
+        "http://mlflow:5000/#/models/a%20model/versions/2",
+        "https://mlflow.example.org/#/models/a%20model/versions/2",
+    ]
