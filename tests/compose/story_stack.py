@@ -86,14 +86,20 @@ class Stack:
 
     def tries(self, dag: str, run: str, task: str) -> int:
         """Return how often a task was tried."""
-        url, login = self.airflow_login
-        with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
-            token = client.post("/auth/token", json=login).json()["access_token"]
-            path = f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances"
-            bearer = {"Authorization": f"Bearer {token}"}
-            found = client.get(path, headers=bearer, params={"limit": 1000}).json()
+        path = f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances"
+        with self.airflow_client() as client:
+            found = client.get(path, params={"limit": 1000}).json()
         tried = [one["try_number"] for one in found["task_instances"] if one["task_id"] == task]
         return int(max(tried))
+
+    def airflow_client(self, *, log_in: bool = True) -> httpx.Client:
+        """Return a client of Airflow's API server, logged in unless told otherwise."""
+        url, login = self.airflow_login
+        client = httpx.Client(base_url=url, trust_env=False, timeout=60)
+        if log_in:
+            token = client.post("/auth/token", json=login).json()["access_token"]
+            client.headers["Authorization"] = f"Bearer {token}"
+        return client
 
     def client(self, **options: Any) -> httpx.Client:
         """Return a client of nginx that trusts the authority of the secrets alone."""

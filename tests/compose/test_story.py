@@ -198,6 +198,16 @@ def test_it_goes_live_though_its_worker_and_the_scheduler_are_killed_and_everybo
     stack.in_worker("greenlight", "audit", "verify")
 
 
+def test_the_page_in_airflow_shows_the_fleet_to_who_is_logged_in(stack: Stack) -> None:
+    with stack.airflow_client(log_in=False) as stranger, stack.airflow_client() as admin:
+        assert stranger.get("/greenlight/").status_code == httpx.codes.UNAUTHORIZED
+        page = admin.get("/greenlight/")
+    assert page.status_code == httpx.codes.OK
+    assert f"Fleet {FLEET}" in page.text
+    assert page.text.count("serving") >= 2
+    assert "could not be read" not in page.text
+
+
 def whole_journal(stack: Stack) -> list[tuple[Counter[str], Counter[str]]]:
     """Return how often each step of each rollout was begun, and done; fences never fall."""
     python = "/opt/greenlight/.venv/bin/python"
