@@ -8,12 +8,13 @@ demo: ## Set up, start the stack, quantize a real model, show the evidence (APPR
 	scripts/setup core ml serve
 	$(BIN)/greenlight demo
 
-up: ## Start PostgreSQL, MLflow and Airflow on this machine; prints addresses and log-in
+up: ## Start the stack on this machine, and what was live here; prints addresses and log-in
 	scripts/setup core
 	$(BIN)/greenlight stack up
+	$(BIN)/greenlight deploy start --local
 
-down: ## Stop them, in order; the data stays
-	@if [ -x $(BIN)/greenlight ]; then $(BIN)/greenlight stack down; $(BIN)/greenlight deploy stop demo --yes; fi
+down: ## Stop the stack and this machine's fleets; the data stays (`greenlight stack down`: only the stack)
+	@if [ -x $(BIN)/greenlight ]; then $(BIN)/greenlight stack down; $(BIN)/greenlight deploy stop --local --yes; fi
 
 test: ## Set up, check, and run the tests (minutes)
 	scripts/setup dev ml autogptq

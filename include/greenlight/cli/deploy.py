@@ -28,6 +28,10 @@ app = typer.Typer(
 app.command()(benchmark)
 
 FleetName = Annotated[str, typer.Argument(metavar="FLEET", help="Name from fleet.yaml.")]
+FleetOrNone = Annotated[str | None, typer.Argument(metavar="[FLEET]", help="Name from fleet.yaml.")]
+Local = Annotated[
+    bool, typer.Option("--local", help="Every fleet whose hosts are all this machine.")
+]
 Version = Annotated[str, typer.Option(help="A version's number, or an alias.")]
 RolloutName = Annotated[str, typer.Option("--rollout", help="Name from rollout.yaml.")]
 AllowInterface = Annotated[
@@ -185,28 +189,53 @@ def history(fleet: FleetName, *, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def start(fleet: FleetName) -> None:
+def start(fleet: FleetOrNone = None, *, local: Local = False) -> None:
     """Start again what is live, after a reboot, a crash or `stop`; what serves is left alone."""
-    now = _open(fleet).start()
-    console.print(
-        f"fleet {fleet} serves version {now.version} ({short(now.digest)}) as {now.colour}",
-        markup=False,
-    )
+    for name in _chosen(fleet, local=local):
+        deploy = _open(name)
+        if local and not may_start(deploy.status()):
+            continue
+        now = deploy.start()
+        console.print(
+            f"fleet {name} serves version {now.version} ({short(now.digest)}) as {now.colour}",
+            markup=False,
+        )
 
 
 @app.command()
 def stop(
-    fleet: FleetName,
+    fleet: FleetOrNone = None,
     *,
+    local: Local = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Stop a fleet's engines and its router, at once; `start` starts them again."""
     from greenlight.entrypoints.deploy import stop as stop_fleet
 
+    chosen = _chosen(fleet, local=local)
     if not yes:
-        typer.confirm(f"Stop serving on fleet {fleet}?", abort=True)
-    stop_fleet(fleet, settings=load_settings())
-    console.print(f"fleet {fleet} is stopped", markup=False)
+        typer.confirm(f"Stop serving on {', '.join(chosen)}?", abort=True)
+    for name in chosen:
+        stop_fleet(name, settings=load_settings())
+        console.print(f"fleet {name} is stopped", markup=False)
+
+
+def _chosen(fleet: str | None, *, local: bool) -> list[str]:
+    """Return the fleet that was named, or every one whose hosts are all this machine."""
+    from greenlight.deploy.fleet import FleetFile
+
+    if (fleet is None) is not local:
+        raise typer.BadParameter("name a fleet, or all of this machine with --local")
+    if fleet is not None:
+        return [fleet]
+    settings = load_settings()
+    found = read_config(settings.config_file("fleet"), FleetFile).fleets
+    return [one.name for one in found if one.is_local]
+
+
+def may_start(now: JsonDict) -> bool:
+    """Return whether something is live; a rollout on its way starts its engines itself."""
+    return now["live"] is not None and now["rollout"] is None
 
 
 def new_rollout_id(fleet: str) -> str:

@@ -150,6 +150,11 @@ class Fleet(Value):
                 raise ValueError(f"{address}:{port} is used {count} times")
         return self
 
+    @property
+    def is_local(self) -> bool:
+        """Whether every host is the machine that this runs on."""
+        return all(host.runner is RunnerKind.LOCAL for host in self.hosts)
+
     def host(self, name: str) -> Host:
         """Return a host by its name."""
         return next(host for host in self.hosts if host.name == name)

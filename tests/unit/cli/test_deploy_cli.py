@@ -1,8 +1,10 @@
 import json
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
+from greenlight.cli.deploy import may_start
 from greenlight.cli.main import build
 
 RUN = CliRunner()
@@ -38,3 +40,37 @@ def test_an_unknown_fleet_is_an_error_with_those_there_are():
 
 def test_stopping_asks_first():
     assert invoke("stop", "drill").exit_code == 1
+
+
+@pytest.mark.parametrize("arguments", [("stop", "--yes"), ("stop", "drill", "--local", "--yes"),
+                                       ("start",)])  # fmt: skip
+def test_one_fleet_is_named_or_all_of_this_machine_are_asked_for(arguments):
+    refused = invoke(*arguments)
+    assert refused.exit_code == 2
+    assert "--local" in refused.output
+
+
+def test_only_fleets_of_this_machine_are_stopped_with_it(make_settings, monkeypatch):
+    settings = make_settings()
+    file = yaml.safe_load((settings.config_folder / "fleet.example.yaml").read_text())
+    access = {"user": "greenlight", "key_file": "key", "known_hosts": "known_hosts"}
+    far = {"runner": "ssh", "address": "10.0.0.11", "root": "/var/lib/greenlight", "ssh": access}
+    file["fleets"][1]["hosts"][1] |= far
+    config = settings.home / "config"
+    config.mkdir(parents=True)
+    (config / "fleet.yaml").write_text(yaml.safe_dump(file))
+    monkeypatch.setenv("GREENLIGHT_HOME", str(settings.home))
+    stopped = invoke("stop", "--local", "--yes")
+    assert stopped.output == "fleet demo is stopped\n"
+
+
+@pytest.mark.parametrize(
+    ("now", "started"),
+    [
+        ({"live": None, "rollout": None}, False),
+        ({"live": {"version": 1}, "rollout": {"version": 2}}, False),
+        ({"live": {"version": 1}, "rollout": None}, True),
+    ],
+)
+def test_with_the_machine_only_what_was_live_starts(now, started):
+    assert may_start(now) is started
