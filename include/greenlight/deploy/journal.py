@@ -6,7 +6,7 @@ between repeats the step, which is idempotent: so the journal needs no clean-up.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -157,9 +157,22 @@ History = Sequence[tuple[Rollout, Progress]]
 """A fleet's rollouts and how each stands, oldest first."""
 
 
-def history_of(journal: JournalStore, fleet: str) -> History:
-    """Read a fleet's rollouts, and fold the events of each."""
-    return [(rollout, progress(journal.events(rollout.id))) for rollout in journal.rollouts(fleet)]
+def history_of(
+    journal: JournalStore, fleet: str, *, ended: MutableMapping[str, Progress] | None = None
+) -> History:
+    """Read a fleet's rollouts, and fold the events of each.
+
+    `ended`: for who asks again and again, what it found of rollouts that have an outcome, by id.
+    These are not read a second time.
+    """
+    known = {} if ended is None else ended
+    found = []
+    for rollout in journal.rollouts(fleet):
+        made = known.get(rollout.id) or progress(journal.events(rollout.id))
+        if made.outcome is not None:
+            known[rollout.id] = made
+        found.append((rollout, made))
+    return found
 
 
 def since_live(journal: JournalStore, fleet: str) -> History:

@@ -16,7 +16,7 @@ from greenlight.core.logs import configure_logging
 from greenlight.core.settings import Settings, load_settings, read_config
 from greenlight.core.stopping import until_told
 from greenlight.deploy.fleet import FleetFile
-from greenlight.deploy.journal import history_of
+from greenlight.deploy.journal import Progress, history_of
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -81,11 +81,12 @@ def parts(settings: Settings) -> Mapping[str, Read]:
     journal, approvals = DatabaseJournal(engine), DatabaseApprovals(engine)
     keys, audit = open_stores(settings)
     stored = DatabaseSchedules(engine)
+    ended: dict[str, Progress] = {}
 
     def rollouts() -> list[Metric]:
         fleets = read_config(settings.config_file("fleet"), FleetFile).fleets
         return table_metrics.of_rollouts(
-            (fleet, history_of(journal, fleet.name)) for fleet in fleets
+            (fleet, history_of(journal, fleet.name, ended=ended)) for fleet in fleets
         )
 
     def schedules() -> list[Metric]:

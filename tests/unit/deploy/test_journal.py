@@ -7,6 +7,7 @@ from greenlight.deploy.journal import (
     Phase,
     Rollout,
     Step,
+    history_of,
     live,
     progress,
     unfinished,
@@ -82,3 +83,31 @@ def test_a_rollout_without_an_end_is_unfinished():
     running = (rollout(2), progress([shift(10)]))
     assert unfinished([(rollout(1), ended("live")), running]) == rollout(2)
     assert unfinished([(rollout(1), ended("live"))]) is None
+
+
+class Journal:
+    """Two rollouts; notes whose events are read."""
+
+    def __init__(self):
+        self.read, self.last = [], None
+
+    def rollouts(self, fleet):
+        return (rollout(1), rollout(2))
+
+    def events(self, rollout_id):
+        self.read.append(rollout_id)
+        outcome = "live" if rollout_id == "r1" else self.last
+        return (event(Step.FINISH, outcome=outcome, reason=""),) if outcome else (shift(50),)
+
+
+def test_who_asks_again_reads_only_what_had_no_outcome():
+    journal, ended = Journal(), {}
+    first = history_of(journal, "f", ended=ended)
+    assert history_of(journal, "f", ended=ended) == first
+    assert journal.read == ["r1", "r2", "r2"]
+    journal.last = "rolled back"
+    assert [made.outcome for _, made in history_of(journal, "f", ended=ended)] == [
+        Outcome.LIVE, Outcome.ROLLED_BACK,
+    ]  # fmt: skip
+    history_of(journal, "f", ended=ended)
+    assert journal.read == ["r1", "r2", "r2", "r2"]
