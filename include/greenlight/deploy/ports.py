@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -55,6 +55,38 @@ class ModelFolder:
     manifest: Manifest
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """An NVIDIA GPU as its driver sees it; `None` for what the card doesn't tell.
+
+    `uncorrected_errors`: of its memory, since the driver was loaded.
+    """
+
+    name: str
+    driver: str
+    memory_bytes: int | None
+    used_bytes: int | None
+    uncorrected_errors: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFacts:
+    """What a host is. `taken`: ports of slots that hold nothing, on which a stranger listens.
+
+    `clock_ahead_s`: the host's clock less ours, known to `clock_within_s`. `gpu_problem`: why the
+    driver that is there doesn't answer.
+    """
+
+    python: str
+    disk_free: int
+    disk_total: int
+    clock_ahead_s: float
+    clock_within_s: float
+    gpus: tuple[Gpu, ...] = ()
+    gpu_problem: str | None = None
+    taken: Mapping[Colour, int] = field(default_factory=dict)
+
+
 class HostRunner(Protocol):
     """One host. Every method is idempotent.
 
@@ -71,6 +103,9 @@ class HostRunner(Protocol):
         Raises:
             ConfigError: it answers, but lacks something (Python, docker, the serving environment).
         """
+
+    def describe(self) -> HostFacts:
+        """Return what the host is; nothing on it is changed."""
 
     def put_model(self, model: ModelFolder, *, on_bytes: OnBytes | None = None) -> None:
         """Bring the folder to the host under its digest.

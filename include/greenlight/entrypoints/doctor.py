@@ -20,6 +20,7 @@ from greenlight.core.findings import Answer, Check, Finding, answer_if, look
 from greenlight.core.settings import Settings, load_settings, read_config
 from greenlight.core.types import JsonDict
 from greenlight.deploy.fleet import FleetFile
+from greenlight.entrypoints.doctor_hosts import look_at_hosts
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class Doctor:
             "configuration": self.configuration,
             "stack": self.stack,
             "registry": self.registry,
+            "hosts": self.hosts,
             "fleets": self.fleets,
             "certificates": self.certificates,
             "backup": self.backup,
@@ -153,7 +155,8 @@ class Doctor:
                 )
 
     def stack(self) -> Iterator[Finding]:
-        """Ask every service of the embedded stack how it is."""
+        """Ask every service of the embedded stack how it is; look at ports of those that rest."""
+        from greenlight.adapters.stack.ports import is_free
         from greenlight.adapters.stack.services import State
         from greenlight.entrypoints import stack
 
@@ -167,6 +170,13 @@ class Doctor:
                     f"{service.name}: {service.reason or service.state}",
                     fix=f"`greenlight stack up`; its log is {service.log}",
                 )
+        for service in stopped:
+            if service.port and not is_free(service.port):
+                yield Finding(
+                    part="stack", answer=Answer.FAILED,
+                    evidence=f"{service.name}: something else listens on {service.port}",
+                    fix="`ss -ltnp` names it; `make up` takes another port, unless `ports` sets it",
+                )  # fmt: skip
         if stopped:
             yield Finding(
                 part="stack",
@@ -191,6 +201,10 @@ class Doctor:
                 part="registry", answer=Answer.OK,
                 evidence=f"{one['model']} {one['version']} is the champion",
             )  # fmt: skip
+
+    def hosts(self) -> Iterator[Finding]:
+        """Ask this machine and every host of fleet.yaml for disk, clock, GPUs and ports."""
+        yield from look_at_hosts(self.settings)
 
     def fleets(self) -> Iterator[Finding]:
         """Ask the hosts of every fleet that something was deployed to, and compare with it."""

@@ -85,6 +85,14 @@ class HostContract:
         assert host.logs(BLUE) == ""
         assert host.prune(keep=[]) == ()
 
+    def test_a_host_says_what_it_is(self, bench: HostBench) -> None:
+        """Its disk and its clock; nobody listens on ports that nothing was started on."""
+        facts = bench.host().describe()
+        assert facts.python.startswith("3.")
+        assert 0 < facts.disk_free <= facts.disk_total
+        assert abs(facts.clock_ahead_s) <= facts.clock_within_s + 1
+        assert facts.taken == {}
+
     def test_a_model_is_there_once_it_was_put(self, bench: HostBench, model: ModelFolder) -> None:
         """Twice is fine, and the bytes are counted to their end both times."""
         host, total = bench.host(), model.manifest.total_bytes

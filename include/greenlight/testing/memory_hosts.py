@@ -9,7 +9,13 @@ from enum import StrEnum
 from greenlight.core.digest import Manifest, digest_file, short
 from greenlight.core.errors import InputError, RefusedError, ResourceError, UnavailableError
 from greenlight.deploy.colours import Colour
-from greenlight.deploy.ports import EngineState, EngineStatus, ModelFolder, OnBytes
+from greenlight.deploy.ports import (
+    EngineState,
+    EngineStatus,
+    HostFacts,
+    ModelFolder,
+    OnBytes,
+)
 
 OTHER_DIGEST = "0" * 64
 
@@ -46,7 +52,8 @@ class MemoryHost:
 
     `away`: it cannot be reached. `damage`: the path of a file that arrives with a wrong byte.
     `fault`: of engines that are started from now on. `starting`: how many times an engine's status
-    is "starting" before it is ready. `calls`: what was called with which slot, in order.
+    is "starting" before it is ready. `facts`: what it says it is. `calls`: what was called with
+    which slot, in order.
     """
 
     name: str = "memory"
@@ -57,6 +64,7 @@ class MemoryHost:
     away: bool = False
     damage: str | None = None
     fault: EngineFault | None = None
+    facts: HostFacts | None = None
     models: dict[str, Manifest] = field(default_factory=dict)
     """By digest, the one that was not used for longest first."""
     damaged: dict[str, str] = field(default_factory=dict)
@@ -67,6 +75,17 @@ class MemoryHost:
     def ping(self) -> None:
         """Answer, unless away."""
         self._answer("ping")
+
+    def describe(self) -> HostFacts:
+        """Return what a test gave the host."""
+        self._answer("describe")
+        return self.facts or HostFacts(
+            python="3.11.0",
+            disk_free=self.disk_bytes,
+            disk_total=self.disk_bytes,
+            clock_ahead_s=0.0,
+            clock_within_s=0.0,
+        )
 
     def put_model(self, model: ModelFolder, *, on_bytes: OnBytes | None = None) -> None:
         """Keep the manifest, once the folder's files prove to be what it says."""

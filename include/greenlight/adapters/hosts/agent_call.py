@@ -11,7 +11,7 @@ from greenlight.core.errors import ConfigError, ProcessDiedError, by_name
 from greenlight.core.types import JsonDict
 
 PACKAGE = "greenlight.adapters.hosts.agent"
-MODULES = ("ground", "models", "engines", "commands")
+MODULES = ("ground", "models", "engines", "machine", "commands")
 """Every module after those that it imports; the last one has `main`."""
 BOOT = """
 import json, sys, types

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
@@ -30,7 +31,14 @@ from greenlight.core.types import JsonDict
 from greenlight.deploy.colours import Colour
 from greenlight.deploy.engines import EngineProfile
 from greenlight.deploy.fleet import Slots
-from greenlight.deploy.ports import EngineState, EngineStatus, ModelFolder, OnBytes
+from greenlight.deploy.ports import (
+    EngineState,
+    EngineStatus,
+    Gpu,
+    HostFacts,
+    ModelFolder,
+    OnBytes,
+)
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +98,24 @@ class AgentHost:
                 f"host {self._name} lacks {', '.join(missing)}; install it, or change the engine "
                 "profile (python, launch)"
             )
+
+    def describe(self) -> HostFacts:
+        """Ask the agent; the host's clock is read half-way between question and answer."""
+        stopped = [colour for colour in Colour if self.status(colour).state is EngineState.STOPPED]
+        ports = {self._slots.of(colour).port: colour for colour in stopped}
+        asked = time.time()
+        said = self._ask("describe", ports=list(ports))
+        within = (time.time() - asked) / 2
+        return HostFacts(
+            python=said["python"],
+            disk_free=said["disk_free"],
+            disk_total=said["disk_total"],
+            clock_ahead_s=said["time"] - (asked + within),
+            clock_within_s=within,
+            gpus=tuple(Gpu(**one) for one in said["gpus"]),
+            gpu_problem=said["gpu_problem"],
+            taken={ports[port]: port for port in said["taken"]},
+        )
 
     def put_model(self, model: ModelFolder, *, on_bytes: OnBytes | None = None) -> None:
         """Copy what is missing, let the host check every byte, and make it a model."""

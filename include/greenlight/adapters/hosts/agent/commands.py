@@ -12,6 +12,7 @@ import sys
 
 from greenlight.adapters.hosts.agent.engines import logs, start, status, stop
 from greenlight.adapters.hosts.agent.ground import Json, Refusal
+from greenlight.adapters.hosts.agent.machine import describe
 from greenlight.adapters.hosts.agent.models import (
     commit_model,
     download,
@@ -27,7 +28,7 @@ COMMANDS = {
     command.__name__: command
     for command in (
         ping, plan_upload, download, commit_model, verify_model, has_model, list_models, prune,
-        start, status, stop, logs,
+        start, status, stop, logs, describe,
     )
 }  # fmt: skip
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
