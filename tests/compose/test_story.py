@@ -198,6 +198,16 @@ def test_it_goes_live_though_its_worker_and_the_scheduler_are_killed_and_everybo
     stack.in_worker("greenlight", "audit", "verify")
 
 
+def test_the_doctor_finds_what_serves_fit_and_says_what_is_missing(stack: Stack) -> None:
+    said = json.loads(stack.in_worker("sh", "-c", "greenlight doctor --json || true"))
+    found = said["findings"]
+    fit = {"machine", "secrets", "configuration", "stack", "registry", "hosts", "fleets"}
+    bad = [one for one in found if one["part"] in fit and one["answer"] in ("failed", "unknown")]
+    assert bad == []
+    assert {one["part"] for one in found} > fit
+    assert all(one["fix"] for one in found if one["answer"] != "ok")
+
+
 def test_the_page_in_airflow_shows_the_fleet_to_who_is_logged_in(stack: Stack) -> None:
     with stack.airflow_client(log_in=False) as stranger, stack.airflow_client() as admin:
         assert stranger.get("/greenlight/").status_code == httpx.codes.UNAUTHORIZED

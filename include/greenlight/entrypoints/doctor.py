@@ -20,6 +20,7 @@ from greenlight.core.findings import Answer, Check, Finding, answer_if, look
 from greenlight.core.settings import Settings, load_settings, read_config
 from greenlight.core.types import JsonDict
 from greenlight.deploy.fleet import FleetFile
+from greenlight.entrypoints import doctor_services
 from greenlight.entrypoints.doctor_hosts import look_at_hosts
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,11 @@ class Doctor:
             "monitoring": self.monitoring,
         }
 
+    @property
+    def _is_embedded(self) -> bool:
+        """Whether the services are the embedded stack's; else they are your own."""
+        return self.settings.database_url is None
+
     def run(self, only: Sequence[str] = ()) -> Iterator[Finding]:
         """Yield the findings of these parts; of all, when none is named.
 
@@ -97,10 +103,11 @@ class Doctor:
             "machine", sys.version_info[:2] == (3, 11), f"Python {version}",
             fix="run scripts/setup: it brings 3.11",
         )  # fmt: skip
-        missing = [name for name in PROGRAMS if find_program(name) is None]
+        programs = PROGRAMS if self._is_embedded else doctor_services.PROGRAMS
+        missing = [name for name in programs if find_program(name) is None]
         yield answer_if(
             "machine", not missing,
-            f"missing: {', '.join(missing)}" if missing else f"{len(PROGRAMS)} programs found",
+            f"missing: {', '.join(missing)}" if missing else f"{len(programs)} programs found",
             fix="scripts/setup system installs them", otherwise=Answer.WARNING,
         )  # fmt: skip
         home = self.settings.home
@@ -116,6 +123,9 @@ class Doctor:
         """Look whether secrets are there, strong and the owner's only."""
         from greenlight.adapters.stack.secrets import MAKERS, load_secrets
 
+        if not self._is_embedded:
+            yield from doctor_services.look_at_secrets(self.settings)
+            return
         try:
             load_secrets(self.settings.secrets)
         except ConfigError as error:
@@ -155,11 +165,14 @@ class Doctor:
                 )
 
     def stack(self) -> Iterator[Finding]:
-        """Ask every service of the embedded stack how it is; look at ports of those that rest."""
+        """Ask every service how it is; look at the ports of those of the stack that rest."""
         from greenlight.adapters.stack.ports import is_free
         from greenlight.adapters.stack.services import State
         from greenlight.entrypoints import stack
 
+        if not self._is_embedded:
+            yield from doctor_services.look_at_services(self.settings)
+            return
         services = stack.status(self.settings)
         stopped = [one for one in services if one.state is State.STOPPED]
         for service in services:
@@ -241,6 +254,13 @@ class Doctor:
                 fix="set `edge` in gateway.yaml before anybody else asks",
             )  # fmt: skip
         for name, path in paths.items():
+            if not path.exists() and not self._is_embedded:
+                yield Finding(
+                    part="certificates", answer=Answer.UNKNOWN,
+                    evidence=f"{name}: {path} is not here",
+                    fix="look where nginx runs; the alert GatewayCertificateExpires watches it",
+                )  # fmt: skip
+                continue
             left = certificate_expiry(path) - self.clock.now()
             yield answer_if(
                 "certificates", left > timedelta(days=CERTIFICATE_DAYS),

@@ -100,7 +100,7 @@ def judge_gpus(
             "restart after an update of the driver; else install it anew: `nvidia-smi` must work",
         )  # fmt: skip
     if len(gpus) < wanted:
-        return _failed(f"{name}: {len(gpus)} GPUs, and fleet.yaml says {wanted}", fits)
+        return _failed(f"{name}: GPUs: {len(gpus)}; fleet.yaml says {wanted}", fits)
     known = [gpu.memory_bytes for gpu in gpus if gpu.memory_bytes is not None]
     memory = f"{sum(known) / GB:.0f} GB" if len(known) == len(gpus) else "memory unknown"
     if wanted_gb is not None and len(known) == len(gpus) and sum(known) < wanted_gb * GB:

@@ -123,6 +123,8 @@ def test_the_doctor_finds_a_new_stack_fit_and_says_what_it_can_not_have_yet(worl
     )
     told = list(doctor.run(["monitoring"]))[-1]
     assert (told.answer, told.evidence) == (WARNING, "alerts go to: nobody")
+    (hosts,) = doctor.run(["hosts"])
+    assert (hosts.answer, hosts.evidence) == (WARNING, "fleet.yaml is the example: none is yours")
     backup = list(doctor.run(["backup"]))
     assert {one.answer for one in backup} == {Answer.FAILED}
     assert backup[-1].evidence == "last passed drill: never"

@@ -72,7 +72,7 @@ def test_a_stranger_on_the_port_of_a_slot_is_named(fleet):
          "1 × NVIDIA H200, driver 580.159.03, 150 GB, no uncorrected error"),
         ({"gpus": (H200,)}, {}, Answer.OK,
          "1 × NVIDIA H200, driver 580.159.03, 150 GB, no uncorrected error"),
-        ({}, {"gpus": 1}, Answer.FAILED, "0 GPUs, and fleet.yaml says 1"),
+        ({}, {"gpus": 1}, Answer.FAILED, "GPUs: 0; fleet.yaml says 1"),
         ({"gpus": (H200,)}, {"gpus": 1, "gpu_memory_gb": 160}, Answer.FAILED,
          "150 GB on its GPUs, fleet.yaml says 160"),
         ({"gpus": (replace(H200, uncorrected_errors=3),)}, {"gpus": 1}, Answer.FAILED,
