@@ -48,6 +48,8 @@ TESTED_OTHERWISE = {
     "greenlight.cli.gateway": "run by its name: tests/integration/gateway/test_gateway_process.py",
     "greenlight.entrypoints.demo_deploy": "the demo's second half: `make demo` runs it",
     "greenlight.cli.deploy": "run by its name: tests/unit/cli/test_deploy_cli.py",
+    "greenlight.entrypoints.doctor_services": "run by the doctor: test_doctor_services",
+    "greenlight.adapters.answer_times": "run by the doctor: test_doctor_services",
     "greenlight.cli.doctor": "run by its name: tests/unit/cli/test_doctor_cli.py",
     "greenlight.cli.exporter": "run by its name: tests/integration/monitoring/test_exporter.py",
     "greenlight.entrypoints.exporter": "run by its command: tests/integration/monitoring",
