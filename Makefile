@@ -116,6 +116,9 @@ dashboards: ## Write Grafana's dashboards and Prometheus' pages anew from monito
 	scripts/setup dev
 	$(BIN)/python monitoring/grafana/generate.py
 
+record-demo: ## Run `make demo` and write docs/demo.cast, for `asciinema play -i 1` (as long as the demo)
+	python3 docs/record_demo.py
+
 reference: ## Write the generated parts of docs/reference anew: metrics, commands, the gateway's OpenAPI
 	scripts/setup core
 	$(BIN)/python docs/reference/write_pages.py
@@ -131,4 +134,4 @@ clean: ## Remove caches of tools; environments, .greenlight and its data stay
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist
 	find dags plugins include tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo up down test test-slow test-crash test-backup test-ui test-compose test-faults drill check fix bench-quantize bench-gate bench-deploy bench-analysis bench-backup bench-gateway bench-waf bench-rightsizing bench-cost bench-scaling bench-forecast bench-platform dashboards reference setup lock clean
+.PHONY: help demo up down test test-slow test-crash test-backup test-ui test-compose test-faults drill check fix bench-quantize bench-gate bench-deploy bench-analysis bench-backup bench-gateway bench-waf bench-rightsizing bench-cost bench-scaling bench-forecast bench-platform dashboards record-demo reference setup lock clean
