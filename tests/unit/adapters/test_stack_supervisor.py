@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import psutil
 import pytest
@@ -99,12 +100,15 @@ def test_a_pid_file_whose_number_belongs_to_a_stranger_is_stale_and_the_stranger
     path = supervisor.run / f"{NAME}.json"
     record = json.loads(path.read_text())
     supervisor.stop([NAME], grace_s=5)
+    time.sleep(2 / os.sysconf("SC_CLK_TCK"))  # the kernel notes starts to a tick
     with subprocess.Popen([sys.executable, "-c", SLEEP], start_new_session=True) as stranger:
-        path.write_text(json.dumps(record | {"pid": stranger.pid}))
-        assert supervisor.running(NAME) is None
-        supervisor.stop([NAME], grace_s=0.1)
-        assert stranger.poll() is None
-        stranger.kill()
+        try:
+            path.write_text(json.dumps(record | {"pid": stranger.pid}))
+            assert supervisor.running(NAME) is None
+            supervisor.stop([NAME], grace_s=0.1)
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()
 
 
 @pytest.mark.parametrize("text", ["", "{half", '{"pid": 1}'])
