@@ -251,17 +251,23 @@ def running(
             stack.down(lambda *_: None)
 
 
-def fresh(began: float) -> dict[str, float]:
-    """Return how long the README's commands take in a new clone with a new home folder."""
-    found = {}
+def fresh(began: float) -> dict[str, float | None]:
+    """Return how long the README's commands take in a new clone with a new home folder.
+
+    One that fails was not measured: none.
+    """
+    found: dict[str, float | None] = {}
     for key, target in (("fresh_demo_s", "demo"), ("fresh_test_s", "test")):
         folder = Path(tempfile.mkdtemp(prefix="greenlight-bench-"))
         try:
             found[key] = round(clone_and_make(folder, target), 1)
+            say(began, f"make {target} in a new clone: {found[key]:.0f} s")
+        except subprocess.CalledProcessError as error:
+            found[key] = None
+            say(began, f"make {target} failed with code {error.returncode}: {log_of(target)}")
         finally:
             subprocess.run(["make", "down"], cwd=folder / "clone", check=False)
             shutil.rmtree(folder, ignore_errors=True)
-        say(began, f"make {target} in a new clone: {found[key]:.0f} s")
     return found
 
 
@@ -269,15 +275,19 @@ def clone_and_make(folder: Path, target: str) -> float:
     """Return the seconds from the clone to the end of a target. Its output goes to a file."""
     kept = ("PATH", "LANG", "TERM", "PIP_", "UV_INDEX", "UV_DEFAULT_INDEX", "SSL_", "HTTP", "http")
     settings = {name: value for name, value in os.environ.items() if name.startswith(kept)}
-    log = Path(tempfile.gettempdir()) / f"greenlight-bench-{target}.log"
     start = time.monotonic()
     subprocess.run(["git", "clone", "--quiet", str(PROJECT), str(folder / "clone")], check=True)
-    with log.open("wb") as output:
+    with log_of(target).open("wb") as output:
         subprocess.run(
             ["make", target], cwd=folder / "clone", env=settings | {"HOME": str(folder)},
             stdout=output, stderr=subprocess.STDOUT, check=True,
         )  # fmt: skip
     return time.monotonic() - start
+
+
+def log_of(target: str) -> Path:
+    """Return where a target's output goes."""
+    return Path(tempfile.gettempdir()) / f"greenlight-bench-{target}.log"
 
 
 def say(began: float, text: str) -> None:

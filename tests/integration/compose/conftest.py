@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,12 +12,14 @@ from greenlight.adapters.stack.compose_secrets import make_secrets
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("compose")
-    for folder in (place, *place.parents[:2]):
-        folder.chmod(0o755)  # the account of PostgreSQL has to pass through
-    make_secrets(place / "secrets", edge_host="localhost", now=datetime.now(UTC))
-    return place
+def place() -> Iterator[Path]:
+    # Not below pytest's own folder: the account of PostgreSQL has to pass through, and every
+    # pytest that starts closes that folder again.
+    with tempfile.TemporaryDirectory(prefix="greenlight-compose-") as folder:
+        place = Path(folder)
+        place.chmod(0o755)
+        make_secrets(place / "secrets", edge_host="localhost", now=datetime.now(UTC))
+        yield place
 
 
 @pytest.fixture(scope="module")
