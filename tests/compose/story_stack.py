@@ -7,6 +7,8 @@ import os
 import ssl
 import subprocess
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,14 +94,15 @@ class Stack:
         tried = [one["try_number"] for one in found["task_instances"] if one["task_id"] == task]
         return int(max(tried))
 
-    def airflow_client(self, *, log_in: bool = True) -> httpx.Client:
-        """Return a client of Airflow's API server, logged in unless told otherwise."""
+    @contextmanager
+    def airflow_client(self, *, log_in: bool = True) -> Iterator[httpx.Client]:
+        """Yield a client of Airflow's API server, logged in unless told otherwise."""
         url, login = self.airflow_login
-        client = httpx.Client(base_url=url, trust_env=False, timeout=60)
-        if log_in:
-            token = client.post("/auth/token", json=login).json()["access_token"]
-            client.headers["Authorization"] = f"Bearer {token}"
-        return client
+        with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
+            if log_in:
+                token = client.post("/auth/token", json=login).json()["access_token"]
+                client.headers["Authorization"] = f"Bearer {token}"
+            yield client
 
     def client(self, **options: Any) -> httpx.Client:
         """Return a client of nginx that trusts the authority of the secrets alone."""
