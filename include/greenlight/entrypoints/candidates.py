@@ -159,7 +159,8 @@ def _refuse_unless_passed(evidence: Evidence) -> None:
     )
     raise GateError(
         f"{evidence.candidate.recipe.name} passed before it was served, but now is "
-        f"{evidence.verdict}: {missed}. Nothing is registered"
+        f"{evidence.verdict}: {missed}. Nothing is registered. The measurement is kept: if the "
+        "machine was busy, move the folder `served` of work/ away and run again"
     )
 
 
