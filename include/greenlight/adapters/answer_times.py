@@ -13,17 +13,22 @@ from greenlight.core.errors import UnavailableError
 TIMEOUT_S = 10.0
 
 
-def of_url(url: str) -> float:
-    """Return the seconds until a server said that it is well.
+def answer_of(url: str) -> httpx.Response:
+    """Return what a server says when all is well.
 
     Raises:
         UnavailableError: it said something else, or nothing.
     """
-    began = time.monotonic()
     try:
-        httpx.get(url, timeout=TIMEOUT_S, trust_env=False).raise_for_status()
+        return httpx.get(url, timeout=TIMEOUT_S, trust_env=False).raise_for_status()
     except httpx.HTTPError as error:
         raise UnavailableError(f"{url} does not answer as it should: {error}") from error
+
+
+def of_url(url: str) -> float:
+    """Return the seconds until a server said that it is well; raises as `answer_of`."""
+    began = time.monotonic()
+    answer_of(url)
     return time.monotonic() - began
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
 import yaml
 
+from greenlight.adapters.answer_times import answer_of
 from greenlight.core.errors import UnavailableError
 
-TIMEOUT_S = 10.0
 EXPECTED_DOWN = frozenset({"engine", "router"})
 """An idle colour, and a fleet that was never deployed; alerts know what should be up."""
 INTEGRATIONS = "_configs"
@@ -51,8 +50,6 @@ def _names(route: dict[str, Any]) -> list[str]:
 
 def _ask(url: str) -> Any:
     try:
-        answer = httpx.get(url, timeout=TIMEOUT_S, trust_env=False)
-        answer.raise_for_status()
-        return answer.json()
-    except (httpx.HTTPError, ValueError) as error:
+        return answer_of(url).json()
+    except ValueError as error:
         raise UnavailableError(f"{url} does not answer as it should: {error}") from error

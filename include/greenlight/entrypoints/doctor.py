@@ -21,12 +21,12 @@ from greenlight.core.settings import Settings, load_settings, read_config
 from greenlight.core.types import JsonDict
 from greenlight.deploy.fleet import FleetFile
 from greenlight.entrypoints import doctor_services
-from greenlight.entrypoints.doctor_hosts import look_at_hosts
+from greenlight.entrypoints.doctor_hosts import DISK_GB, GB, look_at_hosts
 
 log = logging.getLogger(__name__)
 
-DISK_SHARE, DISK_GB, DISK_FLOOR_GB = 0.1, 10, 2
-"""Below the first two it is time to look; below the last nothing is begun."""
+DISK_SHARE, DISK_FLOOR_GB = 0.1, 2
+"""Below the first, or DISK_GB, it is time to look; below the last nothing is begun."""
 PREFLIGHT = ("machine", "configuration")
 """What a DAG that changes something looks at first, on the worker that it begins on."""
 CERTIFICATE_DAYS = 14
@@ -34,7 +34,6 @@ PROGRAMS = (
     "haproxy", "nginx", "redis-server", "pgbackrest", "restic", "prometheus",
     "prometheus-alertmanager", "prometheus-node-exporter",
 )  # fmt: skip
-GB = 10**9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

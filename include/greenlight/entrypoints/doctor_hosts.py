@@ -102,8 +102,9 @@ def judge_gpus(
     if len(gpus) < wanted:
         return _failed(f"{name}: GPUs: {len(gpus)}; fleet.yaml says {wanted}", fits)
     known = [gpu.memory_bytes for gpu in gpus if gpu.memory_bytes is not None]
-    memory = f"{sum(known) / GB:.0f} GB" if len(known) == len(gpus) else "memory unknown"
-    if wanted_gb is not None and len(known) == len(gpus) and sum(known) < wanted_gb * GB:
+    all_known = len(known) == len(gpus)
+    memory = f"{sum(known) / GB:.0f} GB" if all_known else "memory unknown"
+    if wanted_gb is not None and all_known and sum(known) < wanted_gb * GB:
         return _failed(f"{name}: {memory} on its GPUs, fleet.yaml says {wanted_gb:g}", fits)
     broken = sum(gpu.uncorrected_errors or 0 for gpu in gpus)
     if broken:
