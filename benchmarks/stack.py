@@ -228,6 +228,8 @@ def probe_project() -> Iterator[Path]:
         for name in ("include", "monitoring"):
             (project / name).symlink_to(PROJECT / name)
         (project / "plugins").mkdir()
+        executor = "plugins/greenlight_executor.py"
+        (project / executor).symlink_to(PROJECT / executor)
         (project / "dags").mkdir()
         (project / "dags/probe.py").write_text(PROBE)
         yield project

@@ -223,7 +223,7 @@ class Doctor:
         from greenlight.entrypoints import fleet_reconcile
         from greenlight.entrypoints.rollout_tools import open_tools
 
-        names = fleet_reconcile.fleets(self.settings)
+        names = fleet_reconcile.deployed_fleets(self.settings)
         yield answer_if(
             "fleets", bool(names), f"deployed to: {', '.join(names) or 'none'}",
             fix="`greenlight deploy run`", otherwise=Answer.WARNING,

@@ -10,7 +10,7 @@ from greenlight.core.findings import Answer, Finding, answer_if, look
 from greenlight.core.settings import Settings, read_config
 from greenlight.deploy.fleet import Fleet, FleetFile, Host
 from greenlight.deploy.ports import Gpu, HostFacts
-from greenlight.entrypoints import fleet_reconcile
+from greenlight.entrypoints.fleet_reconcile import deployed_fleets
 
 PART = "hosts"
 CLOCK_S = 2.0
@@ -33,7 +33,7 @@ def look_at_hosts(settings: Settings) -> Iterator[Finding]:
     path = settings.config_file("fleet")
     fleets = read_config(path, FleetFile).fleets
     if not path.is_relative_to(settings.home):
-        used = fleet_reconcile.fleets(settings)
+        used = deployed_fleets(settings)
         fleets = tuple(fleet for fleet in fleets if fleet.name in used)
     if not fleets:
         yield Finding(

@@ -10,7 +10,7 @@ from greenlight.core.settings import Settings, load_settings, read_config
 from greenlight.core.types import JsonDict
 from greenlight.deploy.colours import Colour
 from greenlight.deploy.drift import Found, Slot, drift, resting_hosts
-from greenlight.deploy.fleet import FleetFile
+from greenlight.deploy.fleet import Fleet, FleetFile
 from greenlight.deploy.journal import history_of, live, unfinished
 from greenlight.deploy.ports import EngineStatus, RouterState
 from greenlight.registry.tags import Alias
@@ -22,16 +22,25 @@ log = logging.getLogger(__name__)
 
 
 def fleets(settings: Settings | None = None) -> list[str]:
-    """Return the names of all fleets that something was deployed to; Prometheus is told of all."""
-    from greenlight.adapters.rollout_store import DatabaseJournal
+    """Tell Prometheus of all fleets, and return those that something was deployed to."""
     from greenlight.adapters.stack.monitoring import write_targets
-    from greenlight.entrypoints import stack
 
     settings = settings or load_settings()
-    named = read_config(settings.config_file("fleet"), FleetFile).fleets
-    write_targets(settings, named)
+    write_targets(settings, _described(settings))
+    return deployed_fleets(settings)
+
+
+def deployed_fleets(settings: Settings) -> list[str]:
+    """Return the names of the fleets that something was deployed to."""
+    from greenlight.adapters.rollout_store import DatabaseJournal
+    from greenlight.entrypoints import stack
+
     journal = DatabaseJournal(stack.open_database(settings))
-    return [fleet.name for fleet in named if journal.rollouts(fleet.name)]
+    return [fleet.name for fleet in _described(settings) if journal.rollouts(fleet.name)]
+
+
+def _described(settings: Settings) -> tuple[Fleet, ...]:
+    return read_config(settings.config_file("fleet"), FleetFile).fleets
 
 
 def check(fleet: str, *, settings: Settings | None = None) -> JsonDict:

@@ -100,8 +100,11 @@ def test_prometheus_knows_the_rules_and_whom_to_tell(home: Settings) -> None:
 
 def test_a_target_that_does_not_answer_is_named_and_an_idle_engine_is_not(home: Settings) -> None:
     url = f"http://127.0.0.1:{ports_of(home).prometheus}"
-    found = eventually(lambda: silent_targets(url))
-    assert {name.split(" at ")[0] for name in found} == {"gateway", "greenlight"}  # not started
+
+    def told() -> set[str]:
+        return {name.split(" at ")[0] for name in silent_targets(url)}
+
+    eventually(lambda: told() == {"gateway", "greenlight"})  # not started
 
 
 def test_who_is_told_is_read_from_alertmanager(home: Settings) -> None:

@@ -91,7 +91,7 @@ def test_gpus_are_as_many_as_large_and_as_healthy_as_the_fleet_says(
 
 
 def test_this_machines_gpus_are_judged_the_same_way(make_settings, monkeypatch):
-    monkeypatch.setattr(doctor_hosts.fleet_reconcile, "fleets", lambda _: [])
+    monkeypatch.setattr(doctor_hosts, "deployed_fleets", lambda _: [])
     monkeypatch.setattr(machine, "find_gpus", lambda: ([], "no devices were found"))
     told = next(look_at_hosts(make_settings()))
     assert told.answer is Answer.FAILED
@@ -130,10 +130,10 @@ def test_a_driver_that_fails_says_why_and_none_is_no_problem(tmp_path, monkeypat
 def test_the_examples_hosts_are_nobodys_until_something_is_deployed_to_them(
     make_settings, monkeypatch
 ):
-    monkeypatch.setattr(doctor_hosts.fleet_reconcile, "fleets", lambda _: [])
+    monkeypatch.setattr(doctor_hosts, "deployed_fleets", lambda _: [])
     (told,) = look_at_hosts(make_settings())
     assert (told.answer, told.part) == (Answer.WARNING, "hosts")
-    monkeypatch.setattr(doctor_hosts.fleet_reconcile, "fleets", lambda _: ["drill"])
+    monkeypatch.setattr(doctor_hosts, "deployed_fleets", lambda _: ["drill"])
     found = list(look_at_hosts(make_settings()))
     assert [one.evidence.partition(":")[0] for one in found] == [
         "drill/drill-1", "drill/drill-1", "drill/drill-2", "drill/drill-2",

@@ -49,7 +49,7 @@ def airflow_environment(
         "AIRFLOW__CORE__DAGS_FOLDER": str(settings.project / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(settings.project / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__EXECUTOR": "greenlight_executor.EndingLocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": str(PARALLELISM),
         "AIRFLOW__CORE__FERNET_KEY": secrets.airflow_fernet,
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url(ports)}/execution/",

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import socket
-import sys
 import tempfile
 import urllib.error
 import urllib.request
@@ -35,13 +34,11 @@ BROKEN = (
 
 
 def ping(request: Json) -> Json:
-    """Return what the host has; `programs` are the executables that its engines need."""
+    """Write a file, and return which of `programs`, that the engines need, the host lacks."""
     root = Path(request["root"])
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=root):
-        free = shutil.disk_usage(root).free
-    missing = [name for name in request["programs"] if shutil.which(name) is None]
-    return {"python": list(sys.version_info[:3]), "free": free, "missing": missing}
+        return {"missing": [name for name in request["programs"] if shutil.which(name) is None]}
 
 
 def plan_upload(request: Json) -> Json:
