@@ -96,16 +96,3 @@ def test_traffic_is_started_once_and_only_then_stopped() -> None:
         with pytest.raises(RefusedError, match="started already"):
             running.start()
         running.stop()
-
-
-def test_one_core_sends_four_hundred_a_second() -> None:
-    """Processor time, since this machine has others to serve: sending, answering and checking."""
-    with simulator() as engine:
-        used, began = time.process_time(), time.monotonic()
-        with traffic(engine, rate=450.0) as running:
-            wait_for(lambda: running.counts.requests >= 1000, seconds=20)
-            counts = running.stop()
-        used, took = time.process_time() - used, time.monotonic() - began
-    assert counts.failed == 0
-    assert counts.requests / used > 400, "so much for one core, the engine's own work included"
-    assert took < 20
