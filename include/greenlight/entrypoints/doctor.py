@@ -244,10 +244,9 @@ class Doctor:
 
         edge = read_file(self.settings).edge
         paths: dict[str, Path] = {"edge": edge.certificate} if edge else {}
-        for name in ("stores",) if edge else ("edge", "stores"):
-            made = certificates_in(self.settings.home / name).server
-            if made.exists():
-                paths[f"embedded {name}"] = made
+        stores = certificates_in(self.settings.home / "stores")
+        if stores.server.exists():
+            paths["embedded stores"] = stores.server
         if not paths:
             yield Finding(
                 part="certificates", answer=Answer.WARNING, evidence="there is none",

@@ -115,8 +115,6 @@ def test_the_doctor_finds_a_new_stack_fit_and_says_what_it_can_not_have_yet(worl
     fit = ("machine", "secrets", "configuration", "stack", "certificates")
     found = list(doctor.run(fit))
     assert {one.part for one in found} == set(fit)
-    looked_at = {one.evidence.split(":")[0] for one in found if one.part == "certificates"}
-    assert looked_at == {"embedded edge", "embedded stores"}
     ours = [one for one in found if "GB free" not in one.evidence]  # the disk is the machine's
     assert {one.answer for one in ours} == {Answer.OK}, ours
     wait_for(
