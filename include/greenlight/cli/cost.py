@@ -89,7 +89,11 @@ def show(
         plain = shown(dimensions, sums, units, aside, len(missing))
         typer.echo(json.dumps(plain | {"beside_parents": [pair(one) for one in pairs]}))
         return
-    print_sums(dimensions, sums)
+    if sums:
+        print_sums(dimensions, sums)
+    else:
+        say(f"no hour from {start:%Y-%m-%d %H}:00 to {end:%Y-%m-%d %H}:00 was computed; "
+            f"`greenlight cost run` computes what is due")  # fmt: skip
     print_units(units)
     for one in pairs:
         print_pair(one)
@@ -127,7 +131,9 @@ def analyze(*, as_json: AsJson = False) -> None:
         saving = f", saves {Decimal(host['monthly_saving']):,.2f} a month" if one.choice else ""
         say(f"{one.host}: {one.why or target}{'' if one.why else saving}")
         for name, answer in host["resources"].items():
-            say(f"  {name}: {answer['why']}{_tested(answer)}")
+            line = f"{name}: {answer['why']}"
+            if line not in (one.why or ""):
+                say(f"  {line}{_tested(answer)}")
 
 
 @app.command()

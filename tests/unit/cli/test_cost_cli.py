@@ -1,6 +1,7 @@
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -10,8 +11,11 @@ from greenlight.cli.main import build
 from greenlight.core.errors import GateError, InputError
 from greenlight.cost.hours import CostHour, HourState
 from greenlight.cost.reconciliation import OutsideBill, reconcile
+from greenlight.cost.rightsizing.advice import NotEnoughData
+from greenlight.cost.rightsizing.series import Resource
 from greenlight.cost.totals import Total
 from greenlight.cost.unit_costs import PerMillion, QualityLoss, UnitCost, beside
+from greenlight.entrypoints.cost_advice import HostAdvice
 
 RUN = CliRunner()
 HOUR = datetime(2026, 11, 24, 10, tzinfo=UTC)
@@ -114,6 +118,30 @@ def test_sums_are_shown_with_what_is_missing(costs):
         "model": None, "tenant": None, "workload": "0E-9", "warm": "0E-9", "idle": "0.100000000",
         "unmeasured": "0E-9", "overhead": "0E-9", "used": "0E-9", "bill": "0.100000000",
     }  # fmt: skip
+
+
+def test_a_span_without_an_hour_says_so_and_what_to_do(costs, monkeypatch):
+    monkeypatch.setattr(costs, "sums", lambda *_: {})
+    monkeypatch.setattr(costs, "unit_costs", lambda *_: ())
+    shown = invoke("show", "--from", "2026-11-23", "--to", "2026-11-24").output
+    assert shown.startswith("no hour from 2026-11-23 00:00 to 2026-11-24 00:00 was computed")
+    assert "`greenlight cost run`" in shown
+    assert "overhead" not in shown
+
+
+@pytest.mark.parametrize(
+    ("why", "below"),
+    [("cpu: 7 samples; memory: 9 samples", []),
+     ("nothing is large enough", ["  cpu: 7 samples", "  memory: 9 samples"])],
+)  # fmt: skip
+def test_a_host_without_advice_says_each_reason_once(monkeypatch, why, below):
+    answers = {
+        Resource.CPU: NotEnoughData(why="7 samples"),
+        Resource.MEMORY: NotEnoughData(why="9 samples"),
+    }
+    found = HostAdvice(host="local-1", answers=answers, choice=None, why=why)
+    monkeypatch.setattr(cost, "_advising", lambda: SimpleNamespace(make=lambda: [found]))
+    assert invoke("analyze").output.splitlines() == [f"local-1: {why}", *below]
 
 
 def test_a_bill_that_differs_fails_and_shows_by_how_much(costs):
