@@ -10,7 +10,7 @@ class EndingLocalExecutor(LocalExecutor):
 
     Airflow 3.3 does both in one loop. A worker may take the message meant for another one and be
     gone when its own turn comes, so that the other waits for a message, and the scheduler for it,
-    for ever; seen at one stop in twelve.
+    for ever; seen at two stops of 26.
     """
 
     def end(self) -> None:
