@@ -96,3 +96,10 @@ def test_traffic_is_started_once_and_only_then_stopped() -> None:
         with pytest.raises(RefusedError, match="started already"):
             running.start()
         running.stop()
+
+
+def test_a_thousand_are_sent_at_450_a_second_and_none_fails() -> None:
+    """How many one core can send is measured by `make bench-deploy`."""
+    with simulator() as engine, traffic(engine, rate=450.0) as running:
+        wait_for(lambda: running.counts.requests >= 1000, seconds=20)
+        assert running.stop().failed == 0
