@@ -40,7 +40,7 @@ def fleet_reconcile():
     def find_fleets():
         from greenlight.entrypoints import fleet_reconcile as reconcile
 
-        return reconcile.fleets()
+        return reconcile.deployed_fleets()
 
     @task(map_index_template="{{ fleet }}")
     def check_fleet(fleet):

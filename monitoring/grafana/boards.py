@@ -46,7 +46,7 @@ OVERVIEW = Board(
                 ),
                 Panel(
                     title="Servers that answer",
-                    about="Of all that Prometheus asks, engines left out: an idle colour is down.",
+                    about="Of all that Prometheus asks, fleets left out: an engine may rest, or start.",
                     unit=Unit.PERCENT,
                     kind=Kind.NUMBER,
                     width=4,
@@ -111,13 +111,13 @@ OVERVIEW = Board(
                 ),
                 Panel(
                     title="Live engines that answer",
-                    about="Of the colour that is live, by fleet.",
+                    about="Of the colour that is live, by fleet. A host that rests is not counted.",
                     unit=Unit.PERCENT,
                     steps=good_above(1, 0.5),
                     runbook=f"{DEPLOY}#enginedown",
                     queries=(
                         Query(
-                            expr='avg by (fleet) (up{job="engine"} and on (fleet, colour) greenlight_live_version)',
+                            expr="avg by (fleet) (greenlight:live_engine:up)",
                             legend="{{fleet}}",
                         ),
                     ),
@@ -744,7 +744,7 @@ DEPLOYMENTS = Board(
                 ),
                 Panel(
                     title="Engines",
-                    about="1: it answers. The idle colour is down as a rule.",
+                    about="1: it answers. Those that should run by the journal; one may rest, or start.",
                     unit=Unit.UP,
                     runbook=f"{DEPLOY}#enginedown",
                     queries=(

@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from socketserver import ThreadingMixIn
+from threading import Thread
+from typing import TYPE_CHECKING
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.registry import Collector
+
+from greenlight.core.errors import GreenlightError
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+log = logging.getLogger(__name__)
+
+Page = Callable[[], object]
+"""Returns what is served as JSON now."""
 
 
 def serve_metrics(
-    collector: Collector, *, address: str, port: int
+    collector: Collector, *, address: str, port: int, pages: Mapping[str, Page] | None = None
 ) -> tuple[int, Callable[[], None]]:
-    """Serve `/metrics`; return the port, and what ends it.
+    """Serve `/metrics`, and other pages by their paths; return the port, and what ends it.
+
+    A page that can't be made is answered with 503, so that who asks keeps what it has.
 
     Raises:
         OSError: the port is taken.
     """
     registry = CollectorRegistry()
     registry.register(collector)
-    server, thread = start_http_server(port, addr=address, registry=registry)
+    app = _with_pages(make_wsgi_app(registry), pages or {})
+    server = make_server(address, port, app, server_class=_Threading, handler_class=_Quiet)
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
 
     def stop() -> None:
         server.shutdown()
@@ -26,3 +47,29 @@ def serve_metrics(
         thread.join()
 
     return server.server_port, stop
+
+
+def _with_pages(metrics: WSGIApplication, pages: Mapping[str, Page]) -> WSGIApplication:
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        if path not in pages:
+            return metrics(environ, start_response)
+        try:
+            found = pages[path]()
+        except GreenlightError as error:
+            log.warning("%s can't be made: %s", path, error)
+            start_response("503 Service Unavailable", [("Content-Type", "text/plain")])
+            return [f"{error}\n".encode()]
+        start_response("200 OK", [("Content-Type", "application/json")])
+        return [json.dumps(found).encode()]
+
+    return app
+
+
+class _Threading(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing of requests: who asks, asks every few seconds."""

@@ -10,7 +10,7 @@ from greenlight.adapters.answer_times import answer_of
 from greenlight.core.errors import UnavailableError
 
 EXPECTED_DOWN = frozenset({"engine", "router"})
-"""An idle colour, and a fleet that was never deployed; alerts know what should be up."""
+"""A host that rests, an engine that starts, a router that was never started: alerts know which."""
 INTEGRATIONS = "_configs"
 
 

@@ -89,6 +89,7 @@ class ForeignMetric(StrEnum):
     UP = "up"
     ALERTS = "ALERTS"
     ROUTER_SERVERS = "haproxy_backend_active_servers"
+    ROUTER_SERVER_STATUS = "haproxy_server_status"
     ROUTER_RESPONSES = "haproxy_server_http_responses_total"
     ROUTER_SESSIONS = "haproxy_server_current_sessions"
     ENGINE_RUNNING = "vllm:num_requests_running"

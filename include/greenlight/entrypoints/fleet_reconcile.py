@@ -10,7 +10,7 @@ from greenlight.core.settings import Settings, load_settings, read_config
 from greenlight.core.types import JsonDict
 from greenlight.deploy.colours import Colour
 from greenlight.deploy.drift import Found, Slot, drift, resting_hosts
-from greenlight.deploy.fleet import Fleet, FleetFile
+from greenlight.deploy.fleet import FleetFile
 from greenlight.deploy.journal import history_of, live, unfinished
 from greenlight.deploy.ports import EngineStatus, RouterState
 from greenlight.registry.tags import Alias
@@ -21,26 +21,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def fleets(settings: Settings | None = None) -> list[str]:
-    """Tell Prometheus of all fleets, and return those that something was deployed to."""
-    from greenlight.adapters.stack.monitoring import write_targets
-
-    settings = settings or load_settings()
-    write_targets(settings, _described(settings))
-    return deployed_fleets(settings)
-
-
-def deployed_fleets(settings: Settings) -> list[str]:
+def deployed_fleets(settings: Settings | None = None) -> list[str]:
     """Return the names of the fleets that something was deployed to."""
     from greenlight.adapters.rollout_store import DatabaseJournal
     from greenlight.entrypoints import stack
 
+    settings = settings or load_settings()
     journal = DatabaseJournal(stack.open_database(settings))
-    return [fleet.name for fleet in _described(settings) if journal.rollouts(fleet.name)]
-
-
-def _described(settings: Settings) -> tuple[Fleet, ...]:
-    return read_config(settings.config_file("fleet"), FleetFile).fleets
+    fleets = read_config(settings.config_file("fleet"), FleetFile).fleets
+    return [fleet.name for fleet in fleets if journal.rollouts(fleet.name)]
 
 
 def check(fleet: str, *, settings: Settings | None = None) -> JsonDict:

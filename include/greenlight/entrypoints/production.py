@@ -44,7 +44,7 @@ def prepare(
         UnavailableError: the database or a store does not answer.
     """
     from greenlight.adapters import database
-    from greenlight.adapters.stack import archive, monitoring, object_store, postgres
+    from greenlight.adapters.stack import archive, object_store, postgres
     from greenlight.backup.backup_file import load_backup_file
 
     settings = settings or load_settings()
@@ -53,7 +53,6 @@ def prepare(
             "no database is configured: set GREENLIGHT_DATABASE_URL or "
             "GREENLIGHT_DATABASE_URL_FILE; `make up` prepares the embedded stack by itself"
         )
-    fleets = read_config(settings.config_file("fleet"), FleetFile).fleets
     backup = load_backup_file(settings.config_file("backup"))
     database.migrate(settings.database_url)
     report("database", "Greenlight's tables are up to date")
@@ -64,8 +63,6 @@ def prepare(
     cluster = postgres.find_cluster(postgres.home_in(settings), is_root=os.geteuid() == 0)
     archive.archive_command(settings, cluster, is_running=True, report=report)
     report("archive", f"the log goes to {', '.join(region.name for region in backup.regions)}")
-    monitoring.write_targets(settings, fleets)
-    report("monitoring", f"Prometheus knows {len(fleets)} fleets")
 
 
 def route(settings: Settings | None = None) -> None:

@@ -183,14 +183,14 @@ class LocalFleet:
 @contextmanager
 def local_fleet(root: Path, *, hosts: int = 2) -> Iterator[LocalFleet]:
     """Yield a new fleet in `root`; everything it started is ended."""
-    ports = free_ports(2 * hosts + 1)
+    ports = free_ports(2 * hosts + 2)
     description = {
         "name": FLEET,
         "model": MODEL,
         "engine": {
             "kind": "simulator", "ready_s": 60, "drain_s": 10, "shutdown_s": 10,
         },
-        "router": {"port": ports[-1], "health_interval_s": 0.2},
+        "router": {"port": ports[-1], "metrics_port": ports[-2], "health_interval_s": 0.2},
         "hosts": [
             {
                 "name": f"host-{n}",

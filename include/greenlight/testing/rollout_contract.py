@@ -17,11 +17,13 @@ NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 TTL_S = 30.0
 
 
-def a_rollout(rollout_id: str, *, fleet: str, minute: int = 0) -> Rollout:
+def a_rollout(
+    rollout_id: str, *, fleet: str, minute: int = 0, colour: Colour = Colour.GREEN
+) -> Rollout:
     """Return a rollout that started some minutes after noon."""
     return Rollout(
         id=rollout_id, fleet=fleet, model="m", version=2, digest="d" * 64, flags_digest="f" * 64,
-        strategy="canary", colour=Colour.GREEN, started_at=NOON.replace(minute=minute),
+        strategy="canary", colour=colour, started_at=NOON.replace(minute=minute),
         started_by="ana", previous_version=1, previous_digest="c" * 64, request={"steps": [10]},
     )  # fmt: skip
 

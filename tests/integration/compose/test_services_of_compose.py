@@ -144,7 +144,6 @@ def test_preparing_migrates_makes_buckets_and_begins_the_archive(
     tables = ask(place, postgres, "SELECT to_regclass('rollouts')", user="greenlight",
                  name="postgres", database="greenlight")  # fmt: skip
     assert tables == [("rollouts",)]
-    assert (home / "monitoring/targets.json").exists()
 
     (command,) = ask(place, postgres, "SHOW archive_command", user="postgres",
                      name="postgres_superuser")  # fmt: skip

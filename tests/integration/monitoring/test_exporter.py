@@ -129,6 +129,9 @@ def test_what_tables_hold_is_what_prometheus_reads_and_nothing_is_made_up(
         applied = as_applied(proposed, by="t", at=NOON)
         schedules.change(applied, was=proposed.state)
         found = read(address)
+        asked = httpx.get(address.replace("/metrics", "/targets"), trust_env=False).json()
+    engines = [(one["targets"], one["labels"]["colour"]) for one in asked]
+    assert engines == [(["127.0.0.1:2"], "green")]  # live, and where the second goes
     planned = (("bound", "desired"), ("fleet", "demo"))
     assert found["greenlight_schedule_hosts", planned] == 2
     when = found["greenlight_schedule_applied_timestamp_seconds", (("fleet", "demo"),)]
@@ -153,9 +156,11 @@ def test_a_part_that_can_not_be_read_says_so_and_leaves_the_others_alone(
     with exporter(home, url) as address:
         fleets.write_text("fleets: nonsense\n")
         found = read(address)
+        targets = httpx.get(address.replace("/metrics", "/targets"), trust_env=False)
         fleets.write_text(before)
         again = read(address)
     assert found["greenlight_exporter_up", (("part", "rollouts"),)] == 0
+    assert targets.status_code == 503
     assert found["greenlight_exporter_up", (("part", "keys"),)] == 1
     assert not [name for name, _ in found if name.startswith("greenlight_rollout")]
     assert again["greenlight_exporter_up", (("part", "rollouts"),)] == 1

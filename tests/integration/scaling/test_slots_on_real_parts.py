@@ -4,6 +4,7 @@ import shutil
 import time
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import numpy as np
 import pytest
 
@@ -78,6 +79,12 @@ class World:
         hosts = self.fleet.hosts.items()
         return [n for n, h in hosts if h.status(self.live.colour).state is EngineState.READY]
 
+    def router_metrics(self):
+        """What the alert EngineDown knows a resting host by."""
+        router = self.fleet.fleet.router
+        url = f"http://{router.metrics_address}:{router.metrics_port}/metrics"
+        return httpx.get(url, trust_env=False).text
+
     def serving(self):
         servers = self.fleet.router.state().of(self.live.colour)
         return [s.host for s in servers if s.mode == "ready" and s.up and s.weight]
@@ -109,6 +116,8 @@ def test_hosts_come_and_go_while_clients_stream_and_none_is_cut(world):
     plan = LoadPlan(rate=15, prompts=PROMPTS, stream_share=0.8, timeout_s=20)
     with Traffic(world.fleet.url, model=MODEL, plan=plan) as traffic:
         fewer = world.until(lambda: world.engines() == ["host-0"], load=300.0)
+        assert f'server="host-1-{world.live.colour}",state="MAINT"}} 1' in world.router_metrics()
+        assert f'server="host-0-{world.live.colour}",state="MAINT"}} 0' in world.router_metrics()
         more = world.until(lambda: len(world.serving()) == 2, load=1900.0)
         time.sleep(2)
     assert fewer[0].startswith("drain host-1")

@@ -195,5 +195,12 @@ def test_every_query_that_is_rare_is_understood_by_prometheus(prometheus: str) -
         has_data(prometheus, query.expr)
 
 
-def test_every_target_that_should_be_up_is(prometheus: str) -> None:
-    wait_for(lambda: not silent_targets(prometheus), seconds=SEEN_S, every_s=5)
+def test_every_target_is_up(prometheus: str) -> None:
+    def down() -> list[str]:
+        answer = httpx.get(f"{prometheus}/api/v1/targets", params={"state": "active"})
+        targets = answer.json()["data"]["activeTargets"]
+        assert {"engine", "router"} < {one["labels"]["job"] for one in targets}
+        return [one["scrapeUrl"] for one in targets if one["health"] != "up"]
+
+    wait_for(lambda: not down(), seconds=SEEN_S, every_s=5, why=down)
+    assert not silent_targets(prometheus)

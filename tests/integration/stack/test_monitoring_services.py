@@ -11,7 +11,9 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from prometheus_client import CollectorRegistry
 
+from greenlight.adapters.metrics_server import serve_metrics
 from greenlight.adapters.monitoring_api import receivers, silent_targets
 from greenlight.adapters.stack.embedded import EmbeddedStack
 from greenlight.adapters.stack.monitoring import PROGRAMS
@@ -79,16 +81,37 @@ def test_text_files_of_greenlight_are_read_by_prometheus(home: Settings) -> None
     assert eventually(value)[0]["value"][1] == "7"
 
 
-def test_slots_of_the_fleets_are_targets_though_nobody_answers_there(home: Settings) -> None:
-    def jobs() -> dict[str, set[str]]:
-        found: dict[str, set[str]] = {}
-        for target in ask(home, "/api/v1/targets")["activeTargets"]:
-            found.setdefault(target["labels"]["job"], set()).add(target["health"])
-        return found if "unknown" not in found.get("engine", {"unknown"}) else {}
+def test_engines_are_those_that_the_exporter_names_also_when_it_no_longer_answers(
+    home: Settings,
+) -> None:
+    labels = {"kind": "engine", "fleet": "one", "host": "h", "colour": "blue"}
+    said = [{"targets": ["127.0.0.1:9"], "labels": labels}]
+    _, stop = serve_metrics(
+        CollectorRegistry(),
+        address="127.0.0.1",
+        port=ports_of(home).exporter,
+        pages={"/targets": lambda: said},
+    )
 
-    found = eventually(jobs)
-    assert found["engine"] == {"down"}
-    assert {"prometheus", "alertmanager", "node", "gateway", "router"} <= found.keys()
+    def engines() -> list[tuple[str, str, str]]:
+        return [
+            (one["labels"]["host"], one["labels"]["colour"], one["health"])
+            for one in ask(home, "/api/v1/targets")["activeTargets"]
+            if one["labels"]["job"] == "engine"
+        ]
+
+    try:
+        eventually(lambda: engines() == [("h", "blue", "down")])
+    finally:
+        stop()
+
+    def failures() -> float:
+        query = "sum(prometheus_sd_http_failures_total)"
+        return float(ask(home, "/api/v1/query", query=query)["result"][0]["value"][1])
+
+    before = failures()
+    eventually(lambda: failures() > before)
+    assert engines() == [("h", "blue", "down")]
 
 
 def test_prometheus_knows_the_rules_and_whom_to_tell(home: Settings) -> None:

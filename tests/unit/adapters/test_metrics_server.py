@@ -4,6 +4,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from greenlight.adapters.metrics_server import serve_metrics
+from greenlight.core.errors import UnavailableError
 
 LOOPBACK = "127.0.0.1"
 
@@ -27,3 +28,20 @@ def test_a_port_that_is_taken_is_an_error():
     with pytest.raises(OSError, match="in use"):
         serve_metrics(Seven(), address=LOOPBACK, port=port)
     stop()
+
+
+def test_another_page_is_json_and_one_that_can_not_be_made_is_no_empty_one():
+    def broken():
+        raise UnavailableError("the database does not answer")
+
+    pages = {"/seven": lambda: [7], "/broken": broken}
+    port, stop = serve_metrics(Seven(), address=LOOPBACK, port=0, pages=pages)
+    url = f"http://{LOOPBACK}:{port}"
+    try:
+        good = httpx.get(f"{url}/seven", trust_env=False)
+        assert (good.json(), good.headers["content-type"]) == ([7], "application/json")
+        bad = httpx.get(f"{url}/broken", trust_env=False)
+        assert (bad.status_code, bad.text) == (503, "the database does not answer\n")
+        assert "seven 7.0" in httpx.get(f"{url}/metrics", trust_env=False).text
+    finally:
+        stop()

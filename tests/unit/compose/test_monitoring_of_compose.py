@@ -34,7 +34,7 @@ def config() -> JsonDict:
 @pytest.fixture
 def embedded(tmp_path: Path) -> JsonDict:
     monitoring = Monitoring(settings=Settings(home=tmp_path), ports=Ports(prometheus=1))
-    monitoring.prepare([])
+    monitoring.prepare()
     found: JsonDict = yaml.safe_load((monitoring.folder / "prometheus.yml").read_text())
     return found
 
@@ -79,7 +79,7 @@ def test_prometheus_accepts_the_file(tmp_path: Path) -> None:
         return subprocess.run(command, capture_output=True, check=False, timeout=30).returncode
 
     assert check(FILE.read_text()) == 0
-    assert check(FILE.read_text().replace("file_sd_configs", "file_sd_config")) != 0
+    assert check(FILE.read_text().replace("http_sd_configs", "http_sd_config")) != 0
 
 
 def test_grafanas_data_source_is_the_service_prometheus() -> None:

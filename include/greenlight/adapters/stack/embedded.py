@@ -45,8 +45,7 @@ from greenlight.adapters.stack.supervisor import Supervisor
 from greenlight.backup.backup_file import load_backup_file
 from greenlight.core.clock import Clock, SystemClock
 from greenlight.core.errors import GreenlightError, RefusedError, UnavailableError
-from greenlight.core.settings import Ports, Settings, read_config
-from greenlight.deploy.fleet import FleetFile
+from greenlight.core.settings import Ports, Settings
 from greenlight.registry.webhook import ENDPOINT, EVENTS
 
 SERVERS = (ServiceName.MLFLOW, *airflow.COMMANDS)
@@ -293,8 +292,7 @@ class EmbeddedStack:
         if not wanted:
             return
         monitoring = Monitoring(settings=self.settings, ports=ready.ports)
-        fleets = read_config(self.settings.config_file("fleet"), FleetFile).fleets
-        monitoring.prepare(fleets)
+        monitoring.prepare()
         for service in monitoring.services():
             if service.name in wanted:
                 self._start(service, report)

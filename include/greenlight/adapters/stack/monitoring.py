@@ -1,14 +1,12 @@
 """Prometheus, Alertmanager and the node exporter, on loopback.
 
-Engines and routers are found by a file of targets that is written from fleet.yaml: Prometheus reads
-it again when it changes, and a host that doesn't answer is a target that is down, not one that is
-missing.
+Prometheus asks Greenlight's exporter which engines and routers there are; while that doesn't answer
+it keeps those that it has.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,16 +16,13 @@ from greenlight.adapters.processes import find_program
 from greenlight.adapters.stack.ports import LOOPBACK
 from greenlight.adapters.stack.services import Service, ServiceName
 from greenlight.core.errors import ConfigError
-from greenlight.core.files import write_atomically, write_json
+from greenlight.core.files import write_atomically
 from greenlight.core.settings import Ports, Settings
 from greenlight.core.types import JsonDict
-from greenlight.deploy.colours import Colour
-from greenlight.deploy.fleet import Fleet
 
 RETENTION = "60d"
 """Advice looks back a month and a half at most; older usage is in the cost rows."""
 SCRAPE_S = 15
-TARGETS = "targets.json"
 PROGRAMS = {
     ServiceName.NODE_EXPORTER: "prometheus-node-exporter",
     ServiceName.ALERTMANAGER: "prometheus-alertmanager",
@@ -57,13 +52,12 @@ class Monitoring:
         """Configuration and data of all three."""
         return self.settings.home / "monitoring"
 
-    def prepare(self, fleets: Sequence[Fleet]) -> None:
+    def prepare(self) -> None:
         """Write what the servers read."""
         self.settings.metrics.mkdir(parents=True, exist_ok=True)
         for name in ("prometheus", "alertmanager"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         write_atomically(self.folder / "prometheus.yml", self._prometheus.encode())
-        write_targets(self.settings, fleets)
 
     def services(self) -> list[Service]:
         """Return the servers in the order of starting; `prepare` must have been called.
@@ -122,7 +116,12 @@ class Monitoring:
         jobs.append(
             {
                 "job_name": "fleet",
-                "file_sd_configs": [{"files": [str(self.folder / TARGETS)]}],
+                "http_sd_configs": [
+                    {
+                        "url": f"http://{LOOPBACK}:{ports.exporter}/targets",
+                        "refresh_interval": f"{SCRAPE_S}s",
+                    }
+                ],
                 "relabel_configs": [{"source_labels": ["kind"], "target_label": "job"}],
             }
         )
@@ -151,30 +150,6 @@ class Monitoring:
             inherited={},
             cwd=self.folder,
         )
-
-
-def targets_of(fleets: Sequence[Fleet]) -> list[JsonDict]:
-    """Return what Prometheus asks of every fleet: each slot's engine, and the router.
-
-    An engine of the idle colour is down as a rule; what should be up is in Greenlight's journal.
-    """
-    found: list[JsonDict] = []
-    for fleet in fleets:
-        of_fleet = {"fleet": fleet.name, "model": fleet.model}
-        for host in fleet.hosts:
-            for colour in Colour:
-                labels = of_fleet | {"host": host.name, "colour": colour, "region": host.region}
-                address = f"{host.address}:{host.slots.of(colour).port}"
-                found.append({"targets": [address], "labels": labels | {"kind": "engine"}})
-        if fleet.router.metrics_port is not None:
-            address = f"{fleet.router.metrics_address}:{fleet.router.metrics_port}"
-            found.append({"targets": [address], "labels": of_fleet | {"kind": "router"}})
-    return found
-
-
-def write_targets(settings: Settings, fleets: Sequence[Fleet]) -> None:
-    """Tell Prometheus which engines and routers there are."""
-    write_json(settings.home / "monitoring" / TARGETS, targets_of(fleets), mode=0o644)
 
 
 def _program(name: ServiceName) -> str:
