@@ -8,6 +8,10 @@ demo: ## Set up, start the stack, quantize a real model, show the evidence (APPR
 	scripts/setup core ml serve
 	$(BIN)/greenlight demo
 
+quickstart: ## The stack with two simulated engines live, backed up and restored: no model is needed (minutes)
+	scripts/setup core ml
+	$(BIN)/greenlight quickstart
+
 up: ## Start the stack on this machine, and what was live here; prints addresses and log-in
 	scripts/setup core
 	$(BIN)/greenlight stack up
@@ -134,4 +138,4 @@ clean: ## Remove caches of tools; environments, .greenlight and its data stay
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist
 	find dags plugins include tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo up down test test-slow test-crash test-backup test-ui test-compose test-faults drill check fix bench-quantize bench-gate bench-deploy bench-analysis bench-backup bench-gateway bench-waf bench-rightsizing bench-cost bench-scaling bench-forecast bench-platform dashboards record-demo reference setup lock clean
+.PHONY: help demo quickstart up down test test-slow test-crash test-backup test-ui test-compose test-faults drill check fix bench-quantize bench-gate bench-deploy bench-analysis bench-backup bench-gateway bench-waf bench-rightsizing bench-cost bench-scaling bench-forecast bench-platform dashboards record-demo reference setup lock clean

@@ -47,6 +47,8 @@ TESTED_OTHERWISE = {
     "greenlight.entrypoints.gateway": "parts of one application: tests/integration/gateway",
     "greenlight.cli.gateway": "run by its name: tests/integration/gateway/test_gateway_process.py",
     "greenlight.entrypoints.demo_deploy": "the demo's second half: `make demo` runs it",
+    "greenlight.cli.quickstart": "its steps run in tests/integration/stack/test_every_panel.py",
+    "greenlight.cli.door": "the end of demo and quickstart",
     "greenlight.cli.deploy": "run by its name: tests/unit/cli/test_deploy_cli.py",
     "greenlight.entrypoints.doctor_services": "run by the doctor: test_doctor_services",
     "greenlight.adapters.answer_times": "run by the doctor: test_doctor_services",

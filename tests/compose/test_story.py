@@ -33,11 +33,7 @@ REQUEST = {
     "model": MODEL, "recipes": ["q4-g32"], "evaluation": ["python-heldout"], "gates": "lenient",
     "protocol": {"max_tokens_per_set": 2048},
 }  # fmt: skip
-MAKE_TINY = """
-import pathlib, greenlight.testing.tiny_llama as tiny
-tiny.HIDDEN = 128
-tiny.make(pathlib.Path("/tmp/tiny"))
-"""
+MAKE_TINY = ("-m", "greenlight.testing.tiny_llama", "/tmp/tiny", "2", "128")
 JOURNAL = """
 import json
 from dataclasses import asdict
@@ -68,7 +64,7 @@ def api(stack: Stack) -> AirflowApi:
 def parent(stack: Stack, api: AirflowApi) -> Json:
     """Bring a model in, and let both hosts serve it."""
     stack.in_worker("greenlight", "data", "build")
-    stack.in_worker("/opt/greenlight/.venv-ml/bin/python", "-c", MAKE_TINY)
+    stack.in_worker("/opt/greenlight/.venv-ml/bin/python", *MAKE_TINY)
     made = stack.greenlight("models", "import", "/tmp/tiny", "--name", MODEL)
     number = str(made["version"])
     stack.greenlight("approvals", "approve", MODEL, number, "--by", "story", "--baseline")

@@ -103,12 +103,24 @@ def interpreter(settings: Settings, job: Job, backend: Backend) -> Path:
     Raises:
         ConfigError: it isn't there.
     """
-    autogptq = job is Job.QUANTIZE and backend is Backend.AUTO_GPTQ
-    python = settings.autogptq_python if autogptq else settings.ml_python
-    setting, part = ("autogptq_python", "autogptq") if autogptq else ("ml_python", "ml")
+    if job is Job.QUANTIZE and backend is Backend.AUTO_GPTQ:
+        return _present(settings.autogptq_python, setting="autogptq_python", part="autogptq")
+    return ml_interpreter(settings)
+
+
+def ml_interpreter(settings: Settings) -> Path:
+    """Return the interpreter of the ML environment.
+
+    Raises:
+        ConfigError: it isn't there.
+    """
+    return _present(settings.ml_python, setting="ml_python", part="ml")
+
+
+def _present(python: Path, *, setting: str, part: str) -> Path:
     if not os.access(python, os.X_OK):
         raise ConfigError(
-            f"the environment of ML job {job} is missing: there is no interpreter {python}; run "
+            f"the environment {part} is missing: there is no interpreter {python}; run "
             f"`scripts/setup {part}`, or set {setting}"
         )
     return python

@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from greenlight.cli.console import console
+from greenlight.cli.console import console, say
 from greenlight.core.errors import GateError
 from greenlight.core.settings import load_settings
 
@@ -80,7 +80,7 @@ def erase(
 ) -> None:
     """Forget who somebody in the log is, for good; the records and their proof stay."""
     if yes or typer.confirm(f"Forget who {subject} is? This can't be undone."):
-        _say(f"the log knows them as {_open().erase(subject)}, and no more")
+        say(f"the log knows them as {_open().erase(subject)}, and no more")
 
 
 @app.command()
@@ -95,13 +95,13 @@ def prune(
     log, days = _open(), gateway_audit.keep_days(load_settings())
     through = log.prunable(keep_days=days)
     if through is None:
-        _say(f"nothing to delete: the oldest record is less than {days} days old")
+        say(f"nothing to delete: the oldest record is less than {days} days old")
         return
     what = f"all records up to {through.number} ({through.at:%Y-%m-%d})"
     if dry_run:
-        _say(f"would delete {what}")
+        say(f"would delete {what}")
     elif yes or typer.confirm(f"Delete {what}?"):
-        _say(f"{log.prune(through)} records are deleted; where the log begins now is signed")
+        say(f"{log.prune(through)} records are deleted; where the log begins now is signed")
 
 
 @app.command()
@@ -118,7 +118,7 @@ def export(
     period = Period(since=since.replace(tzinfo=UTC), until=last)
     by = getpass.getuser()
     checked = write_pack(folder, period, sources=open_sources(load_settings(), by=by), by=by)
-    _say(f"the evidence of {since:%Y-%m-%d} to {until:%Y-%m-%d} is in {folder}")
+    say(f"the evidence of {since:%Y-%m-%d} to {until:%Y-%m-%d} is in {folder}")
     _require_proof(checked, quiet=False)
 
 
@@ -144,8 +144,4 @@ def _require_proof(checked: Checked, *, quiet: bool) -> None:
     if found.verdict is Verdict.EMPTY:
         raise GateError("the audit log is empty, which proves nothing")
     if not quiet:
-        _say(f"all {found.records} records up to {found.last} are what was written")
-
-
-def _say(text: str) -> None:
-    console.print(text, markup=False, soft_wrap=True)
+        say(f"all {found.records} records up to {found.last} are what was written")

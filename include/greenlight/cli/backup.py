@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from greenlight.backup.sets import BackupKind, Verdict
-from greenlight.cli.console import console
+from greenlight.cli.console import console, say
 from greenlight.core.errors import GateError, UnavailableError
 from greenlight.core.types import JsonDict
 
@@ -43,13 +43,13 @@ def run(
     backups = _open()
     if dry_run:
         for number, line in enumerate(backups.plan(kind).lines(), start=1):
-            _say(f"{number:3}. {line}")
+            say(f"{number:3}. {line}")
         return
-    ended = backups.run(kind, by=_me(), say=_quiet if as_json else _say)
+    ended = backups.run(kind, by=_me(), say=_quiet if as_json else say)
     if as_json:
         typer.echo(ended.backup.model_dump_json())
     else:
-        _say(f"set {ended.backup.id} is verified in {', '.join(_passed(ended.verifications))}")
+        say(f"set {ended.backup.id} is verified in {', '.join(_passed(ended.verifications))}")
 
 
 @app.command("list")
@@ -61,7 +61,7 @@ def list_sets(*, region: RegionName = None, as_json: AsJson = False) -> None:
     elif any(kept.sets or kept.unreadable for kept in found):
         _print_sets(found)
     elif not failed:
-        _say("there is no set yet; `greenlight backup run` makes one")
+        say("there is no set yet; `greenlight backup run` makes one")
     if failed:
         raise failed[0]
 
@@ -81,9 +81,9 @@ def show(
     for entry in found:
         checked = entry.verification
         when = f", read back {checked.at:%Y-%m-%d %H:%M:%S} UTC" if checked else ""
-        _say(f"region {entry.region}: {entry.stored.state if entry.stored else 'not there'}{when}")
+        say(f"region {entry.region}: {entry.stored.state if entry.stored else 'not there'}{when}")
         for finding in checked.findings if checked else ():
-            _say(f"  {finding}")
+            say(f"  {finding}")
 
 
 @app.command()
@@ -96,7 +96,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Read a set back where it is, every byte; exit code 1 when it isn't what was saved."""
-    checks = _open().verify(name, region=region, say=_quiet if as_json else _say)
+    checks = _open().verify(name, region=region, say=_quiet if as_json else say)
     if as_json:
         typer.echo(json.dumps([check.model_dump(mode="json") for check in checks]))
     if bad := [check for check in checks if check.verdict is not Verdict.PASS]:
@@ -117,11 +117,11 @@ def prune(
     for name in [region] if region else backups.regions:
         plan = backups.prune_plan(name)
         for line in plan.lines():
-            _say(line)
+            say(line)
         if dry_run:
             continue
         if plan.is_empty or yes or typer.confirm(f"Delete this in region {name}?"):
-            backups.prune(plan, by=_me(), say=_say)
+            backups.prune(plan, by=_me(), say=say)
 
 
 @app.command()
@@ -130,7 +130,7 @@ def heartbeat() -> None:
     from greenlight.entrypoints import backup_tasks
 
     for name, value in backup_tasks.beat().items():
-        _say(f"{name}: {value}")
+        say(f"{name}: {value}")
 
 
 def _look(backups: Backups, region: str | None) -> tuple[list[Inventory], list[UnavailableError]]:
@@ -154,7 +154,7 @@ def _print_sets(found: Sequence[Inventory]) -> None:
     console.print(table)
     for inventory in found:
         for name in inventory.unreadable:
-            _say(f"region {inventory.region}: the manifest of set {name} can't be read")
+            say(f"region {inventory.region}: the manifest of set {name} can't be read")
 
 
 def _open() -> Backups:
@@ -184,24 +184,22 @@ def _row(stored: StoredSet) -> list[str]:
 
 
 def _describe(backup: BackupSet) -> None:
-    _say(
+    say(
         f"set {backup.id}: restore point {backup.point.at:%Y-%m-%d %H:%M:%S} UTC "
         f"({backup.point.lsn}), {sum(backup.rows.values()):,} rows in {len(backup.rows)} tables"
     )
     for version in backup.versions:
         aliases = f" ({', '.join(version.aliases)})" if version.aliases else ""
         size = sum(file.size for file in version.files) / 1e6
-        _say(
+        say(
             f"  {version.model} version {version.version}{aliases}: {version.digest[:12]}, "
             f"{len(version.files)} files, {size:,.1f} MB"
         )
     for source in backup.sources:
-        _say(
-            f"  {source.name}: {source.path}, {source.files:,} files, {source.bytes / 1e6:,.1f} MB"
-        )
-    _say(f"  left out: {', '.join(backup.excluded) or 'nothing'}")
+        say(f"  {source.name}: {source.path}, {source.files:,} files, {source.bytes / 1e6:,.1f} MB")
+    say(f"  left out: {', '.join(backup.excluded) or 'nothing'}")
     for problem in backup.problems:
-        _say(f"  problem: {problem}")
+        say(f"  problem: {problem}")
 
 
 def _to_json(stored: StoredSet, region: str) -> JsonDict:
@@ -223,10 +221,6 @@ def _shown_json(entry: Shown) -> JsonDict:
         "manifest": entry.backup.model_dump(mode="json"),
         "verification": checked.model_dump(mode="json") if checked else None,
     }
-
-
-def _say(text: str) -> None:
-    console.print(text, markup=False, soft_wrap=True)
 
 
 def _quiet(text: str) -> None:

@@ -10,3 +10,8 @@ WIDTH = 140
 """Characters a line, when the output goes into a file or a pipe."""
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+
+
+def say(text: str) -> None:
+    """Print a sentence as it is, on a line of its own whatever its length."""
+    console.print(text, markup=False, soft_wrap=True)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from greenlight.cli.console import console
-from greenlight.cli.cost_tables import pair, print_pair, print_sums, print_units, say, shown
+from greenlight.cli.console import console, say
+from greenlight.cli.cost_tables import pair, print_pair, print_sums, print_units, shown
 from greenlight.core.errors import GateError, InputError
 from greenlight.cost.hours import HourState
 from greenlight.cost.money import from_nanos

@@ -8,18 +8,13 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from greenlight.cli.console import console
+from greenlight.cli.console import console, say
 from greenlight.cost.money import from_nanos
 
 if TYPE_CHECKING:
     from greenlight.cost.hours import CostHour
     from greenlight.cost.totals import Dimension, Key, Total
     from greenlight.cost.unit_costs import Beside, PerMillion, UnitCost
-
-
-def say(text: str) -> None:
-    """Print a sentence as it is."""
-    console.print(text, markup=False, soft_wrap=True)
 
 
 def print_sums(dimensions: list[Dimension], sums: Mapping[Key, Total]) -> None:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from greenlight.cli.console import console
+from greenlight.cli.console import console, say
+from greenlight.cli.door import show_door
 from greenlight.core.settings import Settings, load_settings
 from greenlight.core.types import JsonDict
 
 if TYPE_CHECKING:
-    from greenlight.adapters.stack.services import StackAddresses
     from greenlight.entrypoints.demo import Demo, Snapshot
 
 QUIET_EVERY_S = 15.0
@@ -33,11 +33,11 @@ def demo(
 
     began = time.monotonic()
     settings = load_settings()
-    addresses = stack.up(settings, report=lambda service, what: _say(f"{service}: {what}"))
-    request = steps.prepare(settings, say=_say)
+    addresses = stack.up(settings, report=lambda service, what: say(f"{service}: {what}"))
+    request = steps.prepare(settings, say=say)
     run = steps.start(settings, addresses, request)
     page = f"{addresses.airflow_url}/dags/{steps.DAG}/runs/{run.run_id}"
-    _say(f"Airflow runs {steps.DAG}: {page} (user {addresses.airflow_user}, "
+    say(f"Airflow runs {steps.DAG}: {page} (user {addresses.airflow_user}, "
          "password: greenlight stack password)")  # fmt: skip
     _follow(run, began)
     candidate = run.candidate()
@@ -46,7 +46,7 @@ def demo(
     if approve:
         _approve(run)
         _deploy(settings, run, request, candidate)
-        _open_door(settings, addresses, candidate)
+        show_door(settings, addresses, model=candidate["model"])
     _farewell(candidate, page, approved=approve, seconds=time.monotonic() - began)
 
 
@@ -59,7 +59,7 @@ def _ask(candidate: JsonDict) -> bool:
 
 def _approve(run: Demo) -> None:
     if run.waits_for_a_person():
-        _say(f"Approved; the run ended in state {run.approve(reason='make demo')}")
+        say(f"Approved; the run ended in state {run.approve(reason='make demo')}")
 
 
 def _deploy(settings: Settings, run: Demo, request: JsonDict, candidate: JsonDict) -> None:
@@ -68,28 +68,20 @@ def _deploy(settings: Settings, run: Demo, request: JsonDict, candidate: JsonDic
     from greenlight.entrypoints import models, rollback_drill
 
     parent = models.show_model(settings, request["model"], request["version"])
-    deploys.approve_baseline(settings, model=request["model"], version=request["version"])
+    deploys.approve_baseline(
+        settings, model=request["model"], version=request["version"], by="make demo"
+    )
     steps = deploys.DeployDemo(api=run.api, settings=settings)
-    made = steps.start_with(request["version"], digest=parent["digest"], say=_say)
-    _say("Deploying the candidate beside it, while clients keep asking")
+    made = steps.start_with(request["version"], digest=parent["digest"], say=say)
+    say("Deploying the candidate beside it, while clients keep asking")
     with deploys.clients(settings) as traffic:
-        made.append(steps.go_live(candidate["version"], digest=candidate["digest"], say=_say))
-    _say("Deploying a version with a planted fault to a shadow fleet of simulated engines")
+        made.append(steps.go_live(candidate["version"], digest=candidate["digest"], say=say))
+    say("Deploying a version with a planted fault to a shadow fleet of simulated engines")
     drill = rollback_drill.drill("slow first token", settings=settings)
     table = Table(title="What went live, and what it cost", show_header=False)
     for row in deploys.rows(made, traffic.counts, drill):
         table.add_row(row["what"], row["result"])
     console.print(table)
-
-
-def _open_door(settings: Settings, addresses: StackAddresses, candidate: JsonDict) -> None:
-    """Print how to ask what is live now, with a key that is shown this once."""
-    from greenlight.entrypoints import demo_gateway
-
-    door = demo_gateway.open_door(settings, url=addresses.gateway_url, model=candidate["model"])
-    _say(f"The gateway answered ({door.tokens} tokens): {door.answer.strip()}")
-    _say("Ask it yourself; the key is good for a week and is shown this once:")
-    typer.echo(f"  {door.curl}")
 
 
 def _follow(run: Demo, began: float) -> None:
@@ -144,10 +136,6 @@ def _farewell(candidate: JsonDict, page: str, *, approved: bool, seconds: float)
         console.print(f"  approve it at {page.rsplit('/dags', 1)[0]}/required_actions, or with")
         console.print(f"  greenlight approvals approve {name} --by YOU --reason WHY")
     console.print("  make down")
-
-
-def _say(text: str) -> None:
-    console.print(text, markup=False, soft_wrap=True)
 
 
 def _clock(began: float) -> str:

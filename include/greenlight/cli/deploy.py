@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from greenlight.cli.console import console
+from greenlight.cli.console import console, say
 from greenlight.cli.deploy_benchmark import benchmark
 from greenlight.core.digest import short
 from greenlight.core.settings import load_settings, read_config
@@ -108,7 +108,7 @@ def run(
         request,
         rollout_id=rollout_id,
         by=by or getpass.getuser(),
-        on_step=_quiet if as_json else _say,
+        on_step=_quiet if as_json else say,
     )
     if as_json:
         typer.echo(json.dumps(ended))
@@ -274,10 +274,6 @@ def _print_table(rows: list[JsonDict]) -> None:
     for row in rows:
         table.add_row(*("-" if value is None else str(value) for value in row.values()))
     console.print(table)
-
-
-def _say(text: str) -> None:
-    console.print(text, markup=False, soft_wrap=True)
 
 
 def _quiet(text: str) -> None:

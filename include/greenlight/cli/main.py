@@ -19,6 +19,7 @@ NOUNS = (
 )  # fmt: skip
 COMMANDS = {
     "demo": "demo",
+    "quickstart": "quickstart",
     "doctor": "doctor",
     "simulate-engine": "simulate_engine",
     "evaluate": "evaluate",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from greenlight.cli.console import console
+from greenlight.cli.console import console, say
 from greenlight.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -74,11 +74,11 @@ def run(
     _print_plan(found)
     if dry_run:
         raise typer.Exit(1 if found.refusals else 0)
-    home = restores.run(found, say=_say)
-    _say(f"restored; start it with: GREENLIGHT_HOME='{home}' make up")
+    home = restores.run(found, say=say)
+    say(f"restored; start it with: GREENLIGHT_HOME='{home}' make up")
     if over_live:
-        _say("then at once: greenlight backup run, since copies of the past that was given up")
-        _say("can't be brought to what comes now")
+        say("then at once: greenlight backup run, since copies of the past that was given up")
+        say("can't be brought to what comes now")
 
 
 @app.command()
@@ -107,8 +107,8 @@ def databases(
     _print_plan(found)
     if dry_run:
         raise typer.Exit(1 if found.refusals else 0)
-    restore_databases(tools, found, say=_say)
-    _say("start it with: make up; then at once: greenlight backup run")
+    restore_databases(tools, found, say=say)
+    say("start it with: make up; then at once: greenlight backup run")
 
 
 @app.command()
@@ -122,8 +122,8 @@ def model(
     from greenlight.entrypoints.backup_tools import open_tools
     from greenlight.entrypoints.restored_model import restore_model
 
-    folder = restore_model(open_tools(), name, version, region=region, say=_say)
-    _say(f"the files of {name} version {version} are in {folder} again")
+    folder = restore_model(open_tools(), name, version, region=region, say=say)
+    say(f"the files of {name} version {version} are in {folder} again")
 
 
 @app.command()
@@ -135,12 +135,12 @@ def drill(
     """Restore a random second into a scratch home, up to the champion's own words."""
     from greenlight.entrypoints import restore_drill
 
-    found, report = restore_drill.drill(region or None, say=_quiet if as_json else _say)
+    found, report = restore_drill.drill(region or None, say=_quiet if as_json else say)
     if as_json:
         typer.echo(found.model_dump_json())
     else:
         _print_ladder(found)
-        _say(f"report: {report}")
+        say(f"report: {report}")
     restore_drill.require_passed(found)
 
 
@@ -210,7 +210,7 @@ def _plan(
 
 def _print_plan(found: RestorePlan) -> None:
     for line in found.lines():
-        _say(line)
+        say(line)
 
 
 def _print_ladder(found: Drill) -> None:
@@ -224,10 +224,6 @@ def _print_ladder(found: Drill) -> None:
 
 def _seconds(value: float | None) -> str:
     return "-" if value is None else f"{value:,.0f} s"
-
-
-def _say(text: str) -> None:
-    console.print(text, markup=False, soft_wrap=True)
 
 
 def _quiet(text: str) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greenlight.cli import scaling_tables as tables
+from greenlight.cli.console import say
 from greenlight.cli.durations import read_duration
 from greenlight.core.errors import GateError, InputError, RefusedError
 from greenlight.core.stopping import until_told
@@ -53,11 +54,11 @@ def plan(fleet: FleetName, *, dry_run: DryRun = False, as_json: AsJson = False) 
         digest = kept.digest if kept else None
         typer.echo(json.dumps({"digest": digest, "waits_for": found.waits_for, "text": text}))
         return
-    tables.say(text)
-    tables.say(describe_plan(found.schedule, found.changes, found.replayed, found.waits_for))
+    say(text)
+    say(describe_plan(found.schedule, found.changes, found.replayed, found.waits_for))
     if kept is not None:
         waits = "waits for approval" if kept.waits_for else "may be applied"
-        tables.say(f"kept as {kept.digest[:12]}; it {waits}")
+        say(f"kept as {kept.digest[:12]}; it {waits}")
 
 
 @app.command()
@@ -70,7 +71,7 @@ def show(fleet: FleetName, *, digest: Digest = None, as_json: AsJson = False) ->
     if as_json:
         typer.echo(tables.shown(kept, newest, days))
         return
-    tables.say(kept.text if kept else f"nothing is applied to {fleet}")
+    say(kept.text if kept else f"nothing is applied to {fleet}")
     tables.print_schedules(newest[:10])
     tables.print_days(days)
 
@@ -84,14 +85,14 @@ def diff(fleet: FleetName, *, digest: Digest = None) -> None:
     kept = _chosen(scaling.newest(count=NEWEST), digest)
     before = scaling.applied_schedule()
     if before is None:
-        tables.say("nothing is applied yet")
+        say("nothing is applied yet")
     else:
         tables.print_diff(scaling.diff(before, read_kept(kept)))
     for reason in kept.waits_for:
-        tables.say(f"waits: {reason}")
-    tables.say("at the target:")
+        say(f"waits: {reason}")
+    say("at the target:")
     for line in scaling.preview(kept):
-        tables.say(f"  {line}")
+        say(f"  {line}")
 
 
 @app.command()
@@ -108,7 +109,7 @@ def apply(
     kept = _chosen(scaling.newest(count=NEWEST), digest)
     if dry_run:
         for line in scaling.preview(kept):
-            tables.say(line)
+            say(line)
         return
     if approve:
         kept = scaling.decide(kept.digest, approved=True, by=_me(), reason=reason)
@@ -126,7 +127,7 @@ def reject(
     scaling = _open(fleet)
     kept = _chosen(scaling.newest(count=NEWEST), digest)
     scaling.decide(kept.digest, approved=False, by=_me(), reason=reason)
-    tables.say(f"{kept.digest[:12]} is rejected")
+    say(f"{kept.digest[:12]} is rejected")
 
 
 @app.command()
@@ -171,7 +172,7 @@ def replay(fleet: FleetName, *, as_json: AsJson = False) -> None:
         typer.echo(json.dumps({"first": f"{found.first}", "last": f"{found.last}", "rows": rows}))
         return
     for line in replay_lines(found):
-        tables.say(line)
+        say(line)
 
 
 @app.command("look-back")
@@ -205,9 +206,9 @@ def loop(
     slots = _open_loop(fleet)
     if once or dry_run:
         found = slots.cycle(dry_run=dry_run)
-        tables.say(found.why)
+        say(found.why)
         for step in found.steps:
-            tables.say(f"{'would ' if dry_run else ''}{step.line}")
+            say(f"{'would ' if dry_run else ''}{step.line}")
         return
     _show_log()
     with until_told() as stop:
@@ -228,7 +229,7 @@ def aws_loop(
     found = _open_aws_loop(fleet)
     if once or dry_run:
         for line in found.cycle(dry_run=dry_run) or ("nothing to do",):
-            tables.say(line)
+            say(line)
         return
     _show_log()
     with until_told() as stop:
@@ -251,7 +252,7 @@ def _tell(found: Applied) -> None:
     if found.why_not is not None:
         raise GateError(f"{found.schedule.digest[:12]} is not applied: {found.why_not}")
     for line in found.lines:
-        tables.say(line)
+        say(line)
 
 
 def _chosen(newest: tuple[KeptSchedule, ...], digest: str | None) -> KeptSchedule:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from greenlight.cli.console import console
+from greenlight.cli.console import console, say
 
 if TYPE_CHECKING:
     from greenlight.scaling.kept import KeptSchedule
@@ -18,11 +18,6 @@ if TYPE_CHECKING:
 
 SHORT = 12
 """Digits of a digest that a person copies."""
-
-
-def say(text: str) -> None:
-    """Print a text as it is."""
-    console.print(text, markup=False, soft_wrap=True)
 
 
 def print_schedules(schedules: Sequence[KeptSchedule]) -> None:

@@ -52,15 +52,17 @@ class DeployDemo:
 
     api: AirflowApi
     settings: Settings
+    fleet: str = FLEET
+    rollout: str = ROLLOUT
 
     def start_with(self, version: int, *, digest: str, say: Say) -> list[JsonDict]:
         """Give an empty fleet its first version; on another, start again what is live there."""
-        deploy = open_deploy(FLEET, settings=self.settings)
+        deploy = open_deploy(self.fleet, settings=self.settings)
         live = deploy.status()["live"]
         if live is None:
-            say("Deploying the parent, which the candidate will replace: Airflow runs " + DAG)
+            say(f"Deploying the first version of fleet {self.fleet}: Airflow runs {DAG}")
             return [self.go_live(version, digest=digest, say=say)]
-        say(f"Version {live['version']} is live on fleet {FLEET}; starting what of it is not up")
+        say(f"Version {live['version']} is live on {self.fleet}; starting what of it is not up")
         deploy.start()
         return []
 
@@ -70,11 +72,11 @@ class DeployDemo:
         Raises:
             GateError: it did not go live; the message is that of the task that failed.
         """
-        deploy = open_deploy(FLEET, settings=self.settings)
+        deploy = open_deploy(self.fleet, settings=self.settings)
         live = deploy.status()["live"]
         if live and live["digest"] == digest:
             return {"version": version, "digest": digest, "shares": "100 %"}
-        conf = {"fleet": FLEET, "version": version, "rollout": ROLLOUT}
+        conf = {"fleet": self.fleet, "version": version, "rollout": self.rollout}
         name, began = f"demo-{digest_json(conf)[:8]}", time.monotonic()
         run_id = self.api.start_attempt(DAG, name=name, conf=conf)
         shares, seen = Shares(), set[tuple[str, int]]()
@@ -103,11 +105,11 @@ class DeployDemo:
         return 100 if live and live["version"] == version else 0
 
 
-def approve_baseline(settings: Settings, *, model: str, version: int) -> None:
+def approve_baseline(settings: Settings, *, model: str, version: int, by: str) -> None:
     """Approve what the fleet starts with, as `greenlight approvals approve --baseline` does."""
     if not approvals.standing(settings, model=model, version=version)["approved"]:
         approvals.record(
-            settings, model=model, version=version, decision="approved", by="make demo",
+            settings, model=model, version=version, decision="approved", by=by,
             reason="what runs before anything was quantized", baseline=True,
         )  # fmt: skip
 

@@ -109,7 +109,9 @@ def next_region(tools: BackupTools) -> str:
     return max(tools.stores, key=lambda region: ages.get(region, len(drills)))
 
 
-def drill(region: str | None = None, *, say: Say = log.info) -> tuple[Drill, str]:
+def drill(
+    region: str | None = None, *, settings: Settings | None = None, say: Say = log.info
+) -> tuple[Drill, str]:
     """Do a whole drill of this home and keep it; return it with its report's address.
 
     Raises:
@@ -118,7 +120,7 @@ def drill(region: str | None = None, *, say: Say = log.info) -> tuple[Drill, str
     from greenlight.entrypoints import drill_record
     from greenlight.entrypoints.backup_tools import open_tools
 
-    tools = open_tools()
+    tools = open_tools(settings)
     choice = choose(tools, region=region or next_region(tools), random=SystemRandom())
     tools.settings.work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=tools.settings.work, prefix=SCRATCH) as scratch:
@@ -254,7 +256,10 @@ class Climb:
 
     def _load(self, home: RestoredHome, backup: BackupSet) -> str:
         if (recorded := backup.recorded) is None:
-            raise ConfigError(f"set {backup.id} recorded no tokens: there was no champion")
+            raise ConfigError(
+                f"set {backup.id} recorded no tokens: there was no champion, or it "
+                "could not be asked; the backup's log says which"
+            )
         self.difference = self.compare(recorded, home.fetch(recorded)) or ""
         return f"{recorded.model} version {recorded.version} ({recorded.digest[:12]})"
 

@@ -1,8 +1,8 @@
-"""Make a tiny random Llama folder: `python -m greenlight.testing.tiny_llama FOLDER [LAYERS]`.
+"""Make a tiny random Llama: `python -m greenlight.testing.tiny_llama FOLDER LAYERS HIDDEN`.
 
-Run by an interpreter of the ML environment. It has what a real model has (a tokenizer trained on
-the spot, a chat template, a generation config, a tied embedding, FP32 safetensors, a licence), its
-inputs divide by 32, and it is the same every time.
+Run by an interpreter of the ML environment (`tiny_model.make_tiny`). It has what a real model has
+(a tokenizer trained on the spot, a chat template, a generation config, a tied embedding, FP32
+safetensors, a licence), its inputs divide by 32, and it is the same every time.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-HIDDEN, INTERMEDIATE, VOCABULARY, CONTEXT = 64, 128, 512, 512
+INTERMEDIATE, VOCABULARY, CONTEXT = 128, 512, 512
 ROPE_THETA = 50000.0
 """Not the default: a reader that loses it computes something else."""
 
@@ -22,11 +22,11 @@ TEMPLATE = (
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 
-def make(folder: Path, *, layers: int = 2, seed: int = 0) -> None:
+def make(folder: Path, *, layers: int, hidden: int) -> None:
     """Write the model into `folder`, which is made."""
     folder.mkdir(parents=True, exist_ok=True)
     _write_tokenizer(folder)
-    _write_model(folder, layers=layers, seed=seed)
+    _write_model(folder, layers=layers, hidden=hidden)
     folder.joinpath("README.md").write_text("---\nlicense: apache-2.0\n---\n\n# Tiny Llama\n")
 
 
@@ -63,14 +63,14 @@ def _write_tokenizer(folder: Path) -> None:
     wrapped.save_pretrained(folder)
 
 
-def _write_model(folder: Path, *, layers: int, seed: int) -> None:
+def _write_model(folder: Path, *, layers: int, hidden: int) -> None:
     import torch
     from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
-    torch.manual_seed(seed)
+    torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=VOCABULARY,
-        hidden_size=HIDDEN,
+        hidden_size=hidden,
         intermediate_size=INTERMEDIATE,
         num_hidden_layers=layers,
         num_attention_heads=4,
@@ -91,4 +91,4 @@ def _write_model(folder: Path, *, layers: int, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    make(Path(sys.argv[1]), layers=int(sys.argv[2]) if len(sys.argv) > 2 else 2)
+    make(Path(sys.argv[1]), layers=int(sys.argv[2]), hidden=int(sys.argv[3]))

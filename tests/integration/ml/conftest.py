@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from quantized_folders import LAYERS
 
-from greenlight.adapters.ml_process import MlProcess, child_environment
+from greenlight.adapters.ml_process import MlProcess
 from greenlight.core.digest import digest_file
 from greenlight.core.settings import Settings
 from greenlight.quantize.jobs import Dataset, DatasetKind, QuantizeSpec
 from greenlight.quantize.recipes import Recipe
+from greenlight.testing.tiny_model import make_tiny
 
 
 @pytest.fixture(scope="session")
@@ -29,11 +29,7 @@ def runner(settings: Settings) -> MlProcess:
 
 @pytest.fixture(scope="session")
 def tiny(settings: Settings) -> Path:
-    folder = settings.home / "tiny llama"
-    command = [str(settings.ml_python), "-m", "greenlight.testing.tiny_llama", str(folder)]
-    environment = child_environment({"PATH": "/usr/bin:/bin"}, temporary=settings.home)
-    subprocess.run([*command, str(LAYERS)], env=environment, check=True, capture_output=True)
-    return folder
+    return make_tiny(settings, settings.home / "tiny llama", layers=LAYERS)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from greenlight.entrypoints.serving import benchmark
 from greenlight.quantize.instructions import instructions
 from greenlight.quantize.jobs import Dataset, DatasetKind
 from greenlight.quantize.serving import Level, ServingPlan
+from greenlight.testing.tiny_model import make_tiny
 
 pytestmark = [pytest.mark.serve, pytest.mark.ml, pytest.mark.timeout(900)]
 
@@ -30,16 +30,6 @@ PLAN = ServingPlan(
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path)
-
-
-def make_model(settings: Settings, folder: Path, *, hidden: int) -> Path:
-    """Make a tiny random model with four attention heads."""
-    script = (
-        "import sys, pathlib, greenlight.testing.tiny_llama as tiny;"
-        f"tiny.HIDDEN = {hidden}; tiny.make(pathlib.Path(sys.argv[1]))"
-    )
-    subprocess.run([settings.ml_python, "-c", script, folder], check=True, capture_output=True)
-    return folder
 
 
 def instruct_set(folder: Path) -> Dataset:
@@ -61,7 +51,7 @@ def instruct_set(folder: Path) -> Dataset:
 
 
 def test_a_model_served_beside_itself_answers_the_same(settings: Settings, tmp_path: Path) -> None:
-    tiny_model = make_model(settings, tmp_path / "tiny model", hidden=128)
+    tiny_model = make_tiny(settings, tmp_path / "tiny model", hidden=128)
     report = benchmark(
         settings,
         parent=tiny_model,
@@ -84,7 +74,7 @@ def test_a_model_served_beside_itself_answers_the_same(settings: Settings, tmp_p
 def test_a_model_that_only_gets_healthy_is_refused_with_the_engines_reason(
     settings: Settings, tmp_path: Path
 ) -> None:
-    narrow = make_model(settings, tmp_path / "narrow", hidden=64)
+    narrow = make_tiny(settings, tmp_path / "narrow", hidden=64)
     with pytest.raises(InputError, match="head_dim=16"):
         benchmark(
             settings,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path, PurePosixPath
 
 import httpx
@@ -18,6 +17,7 @@ from greenlight.deploy.colours import Colour
 from greenlight.deploy.engines import EngineProfile
 from greenlight.testing.otlp_sink import ToldSpan, otlp_sink
 from greenlight.testing.servers import free_port
+from greenlight.testing.tiny_model import make_tiny
 from greenlight.testing.waiting import wait_for
 
 pytestmark = [pytest.mark.serve, pytest.mark.ml, pytest.mark.timeout(600)]
@@ -27,13 +27,7 @@ DIGEST = "d1"
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     folder = tmp_path / "a host"
-    (folder / "models" / DIGEST).mkdir(parents=True)
-    script = (
-        "import sys, pathlib, greenlight.testing.tiny_llama as tiny;"
-        "tiny.HIDDEN = 128; tiny.make(pathlib.Path(sys.argv[1]))"
-    )
-    command = [Settings(home=tmp_path).ml_python, "-c", script, folder / "models" / DIGEST]
-    subprocess.run(command, check=True, capture_output=True)
+    make_tiny(Settings(home=tmp_path), folder / "models" / DIGEST, hidden=128)
     return folder
 
 

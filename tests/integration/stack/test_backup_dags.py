@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +15,6 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from greenlight.adapters.airflow_api import FINISHED
-from greenlight.adapters.ml_process import child_environment
 from greenlight.adapters.s3 import delete, keys_under, open_client
 from greenlight.adapters.stack.services import StackAddresses
 from greenlight.adapters.stack.stores import s3_of
@@ -32,6 +30,7 @@ from greenlight.registry.ports import Registration, RunLog
 from greenlight.registry.tags import Alias, Tag
 from greenlight.testing.airflow_runs import call, cancel, end_of, open_api, wait_for
 from greenlight.testing.model_folders import write_llama
+from greenlight.testing.tiny_model import make_tiny
 
 pytestmark = [
     pytest.mark.slow,
@@ -153,9 +152,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 def register_champion(settings: Settings, folder: Path) -> None:
     if CAN_GENERATE:
-        command = [str(settings.ml_python), "-m", "greenlight.testing.tiny_llama", str(folder)]
-        environment = child_environment({"PATH": "/usr/bin:/bin"}, temporary=folder.parent)
-        subprocess.run(command, env=environment, check=True, capture_output=True)
+        make_tiny(settings, folder)
     else:
         write_llama(folder)
     registry = open_registry(settings)

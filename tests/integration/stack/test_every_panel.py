@@ -1,7 +1,7 @@
 """Every panel's query on a running stack: a fleet that was deployed, clients, a backup, a bill.
 
-Engines are simulated. The bill's hour and the drill are rows that a test wrote: an hour of costs
-needs an hour of samples. Their metrics are published as always.
+What `make quickstart` does, with clients. Its engines are simulated, and the bill's hour is a row
+that a test wrote: an hour of costs needs an hour of samples. Its metrics are published as always.
 """
 
 from __future__ import annotations
@@ -21,29 +21,22 @@ import httpx
 import pytest
 import yaml
 
-from greenlight.adapters.backup_store import DatabaseHistory
 from greenlight.adapters.cost_store import DatabaseCosts
 from greenlight.adapters.monitoring_api import silent_targets
 from greenlight.adapters.stack.services import StackAddresses
 from greenlight.core.settings import PROJECT, Settings
-from greenlight.deploy.request import DeployRequest
 from greenlight.entrypoints import (
-    approvals,
     backup_metrics,
     cost_outlook,
     cost_tools,
     deploy,
     gateway_keys,
+    quickstart,
     stack,
 )
-from greenlight.entrypoints.backup import Backups
 from greenlight.entrypoints.backup_tools import open_tools as open_backup
-from greenlight.entrypoints.models import open_registry
-from greenlight.testing.candidates import register_parent
 from greenlight.testing.cost_fleet import COST, PRICES
 from greenlight.testing.costs_contract import a_line, an_hour
-from greenlight.testing.gateway_worlds import write_tokenizer
-from greenlight.testing.history_contract import a_drill
 from greenlight.testing.local_fleet import QUICK
 from greenlight.testing.servers import free_ports
 from greenlight.testing.waiting import wait_for
@@ -59,7 +52,6 @@ pytestmark = [
         for name in ("haproxy", "prometheus", "pgbackrest", "restic")
     ),
 ]
-FLEET, MODEL = "demo", "smollm2-135m-instruct"
 SEEN_S = 120.0
 PAUSE_S = 0.5
 QUERIES = [
@@ -82,30 +74,30 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     write_config(settings)
     try:
         found = stack.up(settings, report=lambda *_: None)
-        deploy_a_version(settings)
+        quickstart.go_live(settings, found, say=lambda _: None)
         with clients(settings, found):
             fill(settings)
             yield found.prometheus_url
     finally:
-        deploy.stop(FLEET, settings=settings)
+        deploy.stop(quickstart.FLEET, settings=settings)
         stack.down(settings, report=lambda *_: None)
 
 
 def write_config(settings: Settings) -> None:
     ports = free_ports(4)
-    tokenizer = write_tokenizer(settings.home / "tokenizer")
     hosts = [{"name": "local-1", "root": "hosts/1",
               "slots": {"blue": {"port": ports[0]}, "green": {"port": ports[1]}}}]  # fmt: skip
     fleet = {
-        "name": FLEET, "model": MODEL,
+        "name": quickstart.FLEET, "model": quickstart.MODEL,
         "engine": {"kind": "simulator", "ready_s": 60, "drain_s": 10, "shutdown_s": 10},
         "router": {"port": ports[2], "metrics_port": ports[3], "health_interval_s": 0.2},
         "hosts": hosts,
     }  # fmt: skip
     gateway = yaml.safe_load((settings.config_folder / "gateway.example.yaml").read_text())
-    served = {"upstream": f"http://127.0.0.1:{ports[2]}", "tokenizer": str(tokenizer)}
-    gateway["models"][0] |= served
-    rollouts = {"standard": QUICK, "initial": QUICK}
+    served = {"name": quickstart.MODEL, "fleet": quickstart.FLEET}
+    gateway["models"][0] |= served | {"upstream": f"http://127.0.0.1:{ports[2]}"}
+    del gateway["models"][1]
+    rollouts = {quickstart.ROLLOUT: QUICK}
     config = settings.home / "config"
     config.mkdir(parents=True)
     files: dict[str, Any] = {
@@ -116,28 +108,17 @@ def write_config(settings: Settings) -> None:
         (config / f"{name}.yaml").write_text(yaml.safe_dump(content))
 
 
-def deploy_a_version(settings: Settings) -> None:
-    parent = register_parent(open_registry(settings), settings.home / "made", model=MODEL)
-    approvals.record(
-        settings, model=MODEL, version=parent.version, decision="approved", by="ana",
-        reason="what we run today", baseline=True,
-    )  # fmt: skip
-    request = DeployRequest(
-        fleet=FLEET, version=parent.version, rollout="standard", allow_interface_change=True
-    )
-    ended = deploy.open_deploy(FLEET, settings=settings).run(
-        request, rollout_id="panels", by="ana", on_step=lambda *_: None
-    )
-    assert ended["outcome"] == "live", ended
-
-
 @contextmanager
 def clients(settings: Settings, found: StackAddresses) -> Iterator[None]:
     """Ask the gateway inside the block, for whole answers and streams; also with a wrong key."""
     keys = gateway_keys.open_keys(settings, by="ana")
-    scopes = ("chat", "completions", "models", f"model:{MODEL}")
+    scopes = ("chat", "completions", "models", f"model:{quickstart.MODEL}")
     issued = keys.create(tenant="demo", scopes=scopes, name="", lifetime=timedelta(days=1))
-    asked = {"model": MODEL, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 20}
+    asked = {
+        "model": quickstart.MODEL,
+        "messages": [{"role": "user", "content": "hello"}],
+        "max_tokens": 20,
+    }
     over = threading.Event()
 
     def ask() -> None:
@@ -160,10 +141,9 @@ def clients(settings: Settings, found: StackAddresses) -> Iterator[None]:
 
 
 def fill(settings: Settings) -> None:
-    """Back up for real; write a bill and a drill, and publish the metrics of both."""
-    Backups(open_backup(settings)).run(by="ana")
+    """Back up and restore for real; write a bill, and publish the metrics of all."""
+    quickstart.back_up_and_restore(settings, say=lambda _: None)
     engine = stack.open_database(settings)
-    DatabaseHistory(engine).add_drill(a_drill("panels", began_at=datetime.now(UTC)))
     backup_metrics.publish(open_backup(settings))
     hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=2)
     lines = (replace(a_line(hour), tenant="demo", output_tokens=10**12), a_line(hour))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,12 +11,12 @@ import psutil
 import pytest
 
 from greenlight.adapters.airflow_api import AirflowApi
-from greenlight.adapters.ml_process import child_environment
 from greenlight.adapters.stack.services import ServiceName, StackAddresses
 from greenlight.core.settings import Settings
 from greenlight.entrypoints import data, models, stack
 from greenlight.registry.tags import Tag
 from greenlight.testing.airflow_runs import cancel, end_of, open_api, wait_for
+from greenlight.testing.tiny_model import make_tiny
 
 pytestmark = [pytest.mark.slow, pytest.mark.ml, pytest.mark.timeout(2400)]
 
@@ -32,10 +31,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, 
     """The running stack with a tiny model in it."""
     folder = tmp_path_factory.mktemp("interrupted")
     settings = Settings(home=folder / "a home with spaces")
-    source = folder / "tiny"
-    command = [str(settings.ml_python), "-m", "greenlight.testing.tiny_llama", str(source)]
-    environment = child_environment({"PATH": "/usr/bin:/bin"}, temporary=folder)
-    subprocess.run(command, env=environment, check=True, capture_output=True)
+    source = make_tiny(settings, folder / "tiny")
     try:
         addresses = stack.up(settings, report=lambda *_: None)
         data.build_bundle(settings)

@@ -30,19 +30,19 @@ def test_a_dead_version_is_given_up_only_by_name(command):
 
 def test_fleets_lists_the_example():
     shown = invoke("fleets", "--json")
-    assert {fleet["name"] for fleet in json.loads(shown.output)} == {"demo", "drill"}
+    assert {fleet["name"] for fleet in json.loads(shown.output)} == {"demo", "simulated"}
 
 
 def test_an_unknown_fleet_is_an_error_with_those_there_are():
     failed = invoke("stop", "nowhere", "--yes")
-    assert "no fleet named 'nowhere'; there are demo, drill" in str(failed.exception)
+    assert "no fleet named 'nowhere'; there are demo, simulated" in str(failed.exception)
 
 
 def test_stopping_asks_first():
-    assert invoke("stop", "drill").exit_code == 1
+    assert invoke("stop", "simulated").exit_code == 1
 
 
-@pytest.mark.parametrize("arguments", [("stop", "--yes"), ("stop", "drill", "--local", "--yes"),
+@pytest.mark.parametrize("arguments", [("stop", "--yes"), ("stop", "simulated", "--local", "--yes"),
                                        ("start",)])  # fmt: skip
 def test_one_fleet_is_named_or_all_of_this_machine_are_asked_for(arguments):
     refused = invoke(*arguments)

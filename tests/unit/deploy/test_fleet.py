@@ -32,7 +32,7 @@ def write(tmp_path, *fleets):
     return file
 
 
-@pytest.mark.parametrize("name", ["demo", "drill"])
+@pytest.mark.parametrize("name", ["demo", "simulated"])
 def test_the_example_is_right(name):
     assert load_fleet(EXAMPLE, name).name == name
 
