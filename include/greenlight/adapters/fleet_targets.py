@@ -1,7 +1,8 @@
 """What Prometheus should ask of the fleets, by the journal.
 
-Engines are those of the colour that is live, and of one that a rollout is bringing up: a slot where
-nothing should run is no target, so a target that is down is one to look at.
+Engines are those of the colour that is live, and of one that a rollout is bringing up, and routers
+those of fleets that something was deployed to. Where nothing should run is no target, so a target
+that is down is one to look at.
 """
 
 from __future__ import annotations
@@ -15,10 +16,7 @@ from greenlight.deploy.journal import History, live, unfinished
 
 
 def targets_of(fleets: Iterable[tuple[Fleet, History]]) -> list[JsonDict]:
-    """Return groups of targets in the format of Prometheus' HTTP service discovery.
-
-    Every fleet's router is one of them when it has a port for that.
-    """
+    """Return groups of targets in the format of Prometheus' HTTP service discovery."""
     found: list[JsonDict] = []
     for fleet, history in fleets:
         of_fleet = {"fleet": fleet.name, "model": fleet.model}
@@ -28,7 +26,7 @@ def targets_of(fleets: Iterable[tuple[Fleet, History]]) -> list[JsonDict]:
                 labels = of_fleet | {"host": host.name, "colour": colour, "region": host.region}
                 address = f"{host.address}:{host.slots.of(colour).port}"
                 found.append({"targets": [address], "labels": labels | {"kind": "engine"}})
-        if fleet.router.metrics_port is not None:
+        if history and fleet.router.metrics_port is not None:
             address = f"{fleet.router.metrics_address}:{fleet.router.metrics_port}"
             found.append({"targets": [address], "labels": of_fleet | {"kind": "router"}})
     return found

@@ -55,20 +55,19 @@ def test_both_colours_are_asked_while_a_rollout_is_on_its_way_and_one_when_it_we
     assert {colour for _, colour in slots(back)} == {"blue"}
 
 
-def test_no_engine_is_asked_where_nothing_was_deployed() -> None:
-    assert targets_of([(fleet(), [])]) == []
+def test_nobody_is_asked_where_nothing_was_deployed() -> None:
+    assert targets_of([(fleet(metrics_port=7005), [])]) == []
     first = targets_of([(fleet(), history((Colour.GREEN, None)))])
     assert {colour for _, colour in slots(first)} == {"green"}
 
 
 def test_a_router_is_asked_when_it_has_a_port_for_that() -> None:
-    assert targets_of([(fleet(metrics_port=7005), [])]) == [
-        {
-            "targets": ["127.0.0.1:7005"],
-            "labels": {"kind": "router", "fleet": "lab", "model": "tiny"},
-        }
-    ]
-    elsewhere = targets_of([(fleet(metrics_port=7005, metrics_address="router"), [])])
+    assert targets_of([(fleet(metrics_port=7005), history(LIVE))])[-1] == {
+        "targets": ["127.0.0.1:7005"],
+        "labels": {"kind": "router", "fleet": "lab", "model": "tiny"},
+    }
+    assert {one["labels"]["kind"] for one in targets_of([(fleet(), history(LIVE))])} == {"engine"}
+    elsewhere = targets_of([(fleet(metrics_port=7005, metrics_address="router"), history(LIVE))])
     assert elsewhere[-1]["targets"] == ["router:7005"]
 
 

@@ -135,9 +135,8 @@ def test_the_examples_hosts_are_nobodys_until_something_is_deployed_to_them(
     assert (told.answer, told.part) == (Answer.WARNING, "hosts")
     monkeypatch.setattr(doctor_hosts, "deployed_fleets", lambda _: ["simulated"])
     found = list(look_at_hosts(make_settings()))
-    assert [one.evidence.partition(":")[0] for one in found] == [
-        f"simulated/simulated-{host}" for host in (1, 1, 2, 2)
-    ]
+    asked = {one.evidence.partition(":")[0] for one in found}
+    assert asked == {"simulated/simulated-1", "simulated/simulated-2"}
 
 
 def test_a_host_that_lacks_its_engine_or_is_away_does_not_hide_the_others(make_settings, tmp_path):
