@@ -80,6 +80,10 @@ bench-deploy: ## Switches and rollbacks under load on ten simulated hosts; last 
 	scripts/setup core
 	$(BIN)/python benchmarks/deploy.py
 
+bench-calls: ## A known key, a known token, one look of a rollout; last line: one JSON object (seconds)
+	scripts/setup core
+	$(BIN)/python benchmarks/calls.py
+
 bench-analysis: ## Error rates of the rollout's analysis; last line: one JSON object
 	scripts/setup core
 	$(BIN)/python benchmarks/analysis.py
@@ -138,4 +142,4 @@ clean: ## Remove caches of tools; environments, .greenlight and its data stay
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist
 	find dags plugins include tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo quickstart up down test test-slow test-crash test-backup test-ui test-compose test-faults drill check fix bench-quantize bench-gate bench-deploy bench-analysis bench-backup bench-gateway bench-waf bench-rightsizing bench-cost bench-scaling bench-forecast bench-platform dashboards record-demo reference setup lock clean
+.PHONY: help demo quickstart up down test test-slow test-crash test-backup test-ui test-compose test-faults drill check fix bench-quantize bench-gate bench-deploy bench-calls bench-analysis bench-backup bench-gateway bench-waf bench-rightsizing bench-cost bench-scaling bench-forecast bench-platform dashboards record-demo reference setup lock clean
