@@ -13,6 +13,8 @@ class SlotPlan:
     """An engine that was deployed. `reserved`: the share of the host's engine memory it was given.
 
     `reserved` is `None` where nobody configured it; the engine's own metric may still tell.
+    `rests`: from when until when in the hour, in seconds since 1970, nothing was to run in the
+    slot. Then nobody asks it either.
     """
 
     slot: str
@@ -20,6 +22,7 @@ class SlotPlan:
     version: str | None
     is_warm: bool
     reserved: float | None = None
+    rests: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from greenlight.cost.inventory import HostPlan, SlotPlan
-from greenlight.cost.samples import HOUR_S, count, gauge, gpu_use, mean_of
+from greenlight.cost.samples import HOUR_S, at_rest, count, gauge, gpu_use, mean_of
 from greenlight.cost.scrapes import Metric, Scrape, Series, by_label
 from greenlight.cost.usage import (
     Count,
@@ -110,13 +110,7 @@ def _slots(
     plan: HostPlan, scrape: Scrape, start_s: float, computation: Gauge
 ) -> tuple[SlotUsage, ...]:
     """Return the engines that ran, or may have; one that was down all along is left out."""
-    ups = {
-        slot.slot: _one(
-            scrape.of_slot(Metric.UP, plan.name, slot.slot), start_s, f"{plan.name} {slot.slot}",
-            high=1.0,
-        )
-        for slot in plan.slots
-    }  # fmt: skip
+    ups = {slot.slot: _up(slot, plan.name, scrape, start_s) for slot in plan.slots}
     there = [slot for slot in plan.slots if not _was_down(ups[slot.slot])]
     running = {
         slot.slot: _one(
@@ -160,6 +154,17 @@ def _slot(
         queue=level(Metric.WAITING),
         kv_cache=level(Metric.KV_CACHE, high=1.0),
     )
+
+
+def _up(plan: SlotPlan, host: str, scrape: Scrape, start_s: float) -> Gauge:
+    """Return when an engine answered; while nothing was to run there it was down, unasked."""
+    series = scrape.of_slot(Metric.UP, host, plan.slot)
+    if not series and plan.rests == ((start_s, start_s + HOUR_S),):
+        return Level(mean=0.0, peak=0.0, coverage=1.0)
+    filled = [
+        Series(labels=one.labels, samples=at_rest(one.samples, plan.rests)) for one in series[:1]
+    ]
+    return _one([*filled, *series[1:]], start_s, f"{host} {plan.slot}", high=1.0)
 
 
 def _was_down(up: Gauge) -> bool:

@@ -53,6 +53,17 @@ class Samples:
         return Samples(seconds=self.seconds[kept], values=self.values[kept], step_s=self.step_s)
 
 
+def at_rest(samples: Samples, spans: Sequence[tuple[float, float]]) -> Samples:
+    """Return the samples with a 0 at every step of the spans that has none of them near."""
+    made = np.concatenate([np.arange(*span, samples.step_s) for span in spans] or [np.empty(0)])
+    apart = np.abs(made[:, np.newaxis] - samples.seconds).min(axis=1, initial=np.inf)
+    made = made[apart >= samples.step_s]
+    seconds = np.concatenate([samples.seconds, made])
+    values = np.concatenate([samples.values, np.zeros(made.size)])
+    order = np.argsort(seconds)
+    return Samples(seconds=seconds[order], values=values[order], step_s=samples.step_s)
+
+
 def gauge(
     samples: Samples, *, start_s: float, low: float = 0.0, high: float = np.inf, what: str
 ) -> Gauge:

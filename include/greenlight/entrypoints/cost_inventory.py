@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from greenlight.cost.bill import HOUR, Bought, ItemKind
@@ -10,7 +10,16 @@ from greenlight.cost.cost_file import CostFile
 from greenlight.cost.inventory import HostPlan, SlotPlan
 from greenlight.deploy.colours import Colour
 from greenlight.deploy.fleet import Fleet, Host, RunnerKind
-from greenlight.deploy.journal import History, Rollout, Step, live, progress, unfinished
+from greenlight.deploy.journal import (
+    Event,
+    Outcome,
+    Phase,
+    Rollout,
+    Step,
+    live,
+    progress,
+    unfinished,
+)
 from greenlight.deploy.ports import JournalStore
 
 LOCAL_SKU = "local"
@@ -19,8 +28,8 @@ GPU_SHARE_FLAG = "gpu-memory-utilization"
 
 def plans_of(fleet: Fleet, journal: JournalStore, hour: datetime) -> tuple[HostPlan, ...]:
     """Return the fleet's hosts with the engines that the journal puts on them in an hour."""
-    history = _until(journal, fleet.name, hour + HOUR)
-    slots = tuple(_slots(fleet, history))
+    past = _until(journal, fleet.name, hour + HOUR)
+    slots = tuple(_slots(fleet, past, hour))
     return tuple(
         HostPlan(
             name=host.name,
@@ -60,17 +69,22 @@ def first_hour(journals: Iterable[tuple[Rollout, ...]]) -> datetime | None:
     return min(started).replace(minute=0, second=0, microsecond=0) + HOUR
 
 
-def _until(journal: JournalStore, fleet: str, end: datetime) -> History:
-    """Return the history as it stood at an instant."""
+Past = Sequence[tuple[Rollout, Sequence[Event]]]
+"""A fleet's rollouts with their events, oldest first."""
+
+
+def _until(journal: JournalStore, fleet: str, end: datetime) -> Past:
+    """Return the past as it stood at an instant."""
     return [
-        (rollout, progress([e for e in journal.events(rollout.id) if e.at < end]))
+        (rollout, [event for event in journal.events(rollout.id) if event.at < end])
         for rollout in journal.rollouts(fleet)
         if rollout.started_at < end
     ]
 
 
-def _slots(fleet: Fleet, history: History) -> Iterable[SlotPlan]:
+def _slots(fleet: Fleet, past: Past, hour: datetime) -> Iterable[SlotPlan]:
     """Yield each colour's newest version. Warm is what neither serves nor is on its way to."""
+    history = [(rollout, progress(events)) for rollout, events in past]
     serving, changing = live(history), unfinished(history)
     busy = {serving.colour if serving else None, changing.colour if changing else None}
     for colour in Colour:
@@ -85,7 +99,47 @@ def _slots(fleet: Fleet, history: History) -> Iterable[SlotPlan]:
                 model=fleet.model,
                 version=str(there[-1].version),
                 is_warm=colour not in busy,
+                rests=_rests(_uses(colour, past), hour),
             )
+
+
+def _uses(colour: Colour, past: Past) -> Iterable[tuple[datetime, datetime | None]]:
+    """Yield from when until when something was to run in a colour; `None`: it still is.
+
+    That is from a rollout to it, to when that went back, or to when the next one is live.
+    """
+    for number, (rollout, events) in enumerate(past):
+        if rollout.colour is colour:
+            ends = _ended(events, Outcome.ROLLED_BACK)
+            later = (_ended(found, Outcome.LIVE) for _, found in past[number + 1 :])
+            yield rollout.started_at, ends or next(filter(None, later), None)
+
+
+def _ended(events: Sequence[Event], outcome: Outcome) -> datetime | None:
+    """Return when a rollout ended so; `None`: it did not."""
+    return next(
+        (
+            event.at
+            for event in events
+            if (event.step, event.phase) == (Step.FINISH, Phase.DONE)
+            and event.detail["outcome"] == outcome
+        ),
+        None,
+    )
+
+
+def _rests(
+    uses: Iterable[tuple[datetime, datetime | None]], hour: datetime
+) -> tuple[tuple[float, float], ...]:
+    """Return the parts of an hour between uses, which are ordered by when they began."""
+    free, end, found = hour.timestamp(), (hour + HOUR).timestamp(), []
+    for began, ended in uses:
+        if began.timestamp() > free:
+            found.append((free, min(began.timestamp(), end)))
+        free = max(free, end if ended is None else ended.timestamp())
+    if free < end:
+        found.append((free, end))
+    return tuple(found)
 
 
 def _with_memory(slot: SlotPlan, fleet: Fleet, host: Host) -> SlotPlan:
@@ -106,4 +160,5 @@ def _with_memory(slot: SlotPlan, fleet: Fleet, host: Host) -> SlotPlan:
         version=slot.version,
         is_warm=slot.is_warm,
         reserved=reserved,
+        rests=slot.rests,
     )

@@ -111,6 +111,29 @@ def test_an_engine_that_was_up_for_a_part_of_the_hour_held_memory_for_that_part(
     assert blue.memory.coverage == 1.0
 
 
+@pytest.mark.parametrize("first", [160, 162], ids=["asked at once", "asked half a minute later"])
+def test_a_slot_at_rest_is_not_asked_and_was_down(first):
+    began = START - 600 + 160 * STEP
+    values = [None] * first + [1] * (N - first)
+    plans = [plan(engine(), engine("blue", rests=((START, began),)))]
+    _, blue = used(plans, up=[series(1, **of("green")), series(values, **of("blue"))]).slots
+    assert blue.memory.mean == pytest.approx(0.2, rel=0.02)
+    assert blue.memory.coverage > 0.99
+    assert blue.memory.marks == ()
+
+
+def test_a_slot_that_rests_all_the_hour_takes_nothing_though_nobody_asked_it():
+    plans = [plan(engine(), engine("blue", rests=((START, START + 3600),)))]
+    (slot,) = used(plans, up=[series(1, **of("green"))]).slots
+    assert slot.slot == "green"
+
+
+def test_a_slot_that_was_not_asked_when_it_should_have_run_is_unmeasured():
+    plans = [plan(engine(), engine("blue", rests=((START, START + 1800),)))]
+    _, blue = used(plans, up=[series(1, **of("green"))]).slots
+    assert isinstance(blue.memory, Unmeasured)
+
+
 def test_an_engine_that_nobody_scraped_is_unmeasured_and_not_stopped():
     _, blue = used(up=[series(1, **of("green"))]).slots
     assert isinstance(blue.memory, Unmeasured)

@@ -52,6 +52,8 @@ def deploy(journal, number, colour, *, at, version, until="live"):
     done(Step.PREPARE, 1)
     if until == "live":
         done(Step.FINISH, 20, outcome="live")
+    if until == "back":
+        done(Step.FINISH, 20, outcome="rolled back")
 
 
 def slots(journal, hour=HOUR, **engine):
@@ -80,6 +82,30 @@ def test_a_version_that_is_on_its_way_is_not_warm(journal):
     deploy(journal, 1, Colour.BLUE, at=NOON, version=6)
     deploy(journal, 2, Colour.GREEN, at=NOON + timedelta(minutes=30), version=7, until="prepared")
     assert slots(journal) == {"blue": ("6", False), "green": ("7", False)}
+
+
+def rests(journal, hour):
+    (plan, _) = plans_of(fleet(), journal, hour)
+    start = hour.timestamp()
+    return {
+        slot.slot: [((a - start) / 60, (b - start) / 60) for a, b in slot.rests]
+        for slot in plan.slots
+    }
+
+
+def test_a_slot_rests_before_its_rollout_and_after_the_next_one_is_live(journal):
+    deploy(journal, 1, Colour.BLUE, at=HOUR, version=6)
+    deploy(journal, 2, Colour.GREEN, at=HOUR + timedelta(minutes=30), version=7)
+    assert rests(journal, HOUR) == {"blue": [(50, 60)], "green": [(0, 30)]}
+    assert rests(journal, HOUR + timedelta(hours=1)) == {"blue": [(0, 60)], "green": []}
+
+
+def test_a_slot_rests_after_its_version_went_back_and_not_while_it_is_on_its_way(journal):
+    deploy(journal, 1, Colour.BLUE, at=HOUR - timedelta(hours=2), version=6)
+    deploy(journal, 2, Colour.GREEN, at=HOUR + timedelta(minutes=10), version=7, until="back")
+    assert rests(journal, HOUR) == {"blue": [], "green": [(0, 10), (30, 60)]}
+    deploy(journal, 3, Colour.GREEN, at=HOUR + timedelta(minutes=40), version=8, until="prepared")
+    assert rests(journal, HOUR) == {"blue": [], "green": [(0, 10), (30, 40)]}
 
 
 def test_memory_is_what_the_flag_says_or_else_the_profile(journal):
