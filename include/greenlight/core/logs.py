@@ -28,6 +28,8 @@ LABELS = "labels."
 LEVELS = ("debug", "info", "warning", "error", "critical")
 OTHER = "other"
 """The level of a number that has no name."""
+NOISY = ("great_expectations",)
+"""Libraries that tell at length, as information, what concerns themselves only."""
 _NO_LABEL = re.compile(r"[^a-z0-9_]+")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _OWN = frozenset(
@@ -65,6 +67,8 @@ def configure_logging(
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
+    for name in NOISY:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
     return counts
 
 

@@ -86,9 +86,9 @@ def text_of(row: JsonDict, kind: DatasetKind) -> str:
             return str(row["text"])
         if kind is DatasetKind.CHOICE:
             return "\n".join([row["question"], *row["choices"]])
-        return "\n".join([row["instruction"], row["input"], row["output"]])
+        return "\n".join([row["instruction"], row.get("input", ""), row["output"]])
     except (KeyError, TypeError) as error:
-        raise InputError(f"a {kind} row lacks {error}") from error
+        raise InputError(f"a row of kind {kind} lacks {error}") from error
 
 
 def calibration_samples(folder: Path, dataset: Dataset, recipe: Recipe) -> list[list[int]]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from greenlight.adapters.ml_process import MlProcess, child_environment
+from greenlight.core.digest import digest_file
 from greenlight.core.errors import InputError
 from greenlight.core.settings import Settings
 from greenlight.quantize.jobs import (
     CountTokensSpec,
     Dataset,
+    DatasetKind,
     Job,
     SensitivitySpec,
     VerifyModelSpec,
@@ -49,6 +52,22 @@ def test_tokens_are_counted_by_row(runner: MlProcess, tiny: Path, calibration: D
     lengths = runner.run(Job.COUNT_TOKENS, spec).result["lengths"]["topics"]
     assert len(lengths) == calibration.rows
     assert all(length > 10 for length in lengths)
+
+
+def test_an_instruction_needs_no_input(runner: MlProcess, tiny: Path, tmp_path: Path) -> None:
+    file = tmp_path / "own.jsonl"
+    rows = [
+        {"id": "a", "instruction": "Say one.", "output": "one"},
+        {"id": "b", "instruction": "Say", "input": "two words more", "output": "two"},
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    own = Dataset(
+        name="own", version="1", kind=DatasetKind.INSTRUCT, licence="mit", source="a test",
+        rows=2, digest=digest_file(file), path=file,
+    )  # fmt: skip
+    outcome = runner.run(Job.COUNT_TOKENS, CountTokensSpec(model=tiny, datasets=(own,)))
+    short, long = outcome.result["lengths"]["own"]
+    assert 0 < short < long
 
 
 def test_a_data_set_that_changed_is_refused(

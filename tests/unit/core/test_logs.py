@@ -129,3 +129,9 @@ def test_configuring_twice_does_not_double_the_lines(log):
     again = Log()
     logging.getLogger("x").warning("once")
     assert (len(again.lines), len(log.lines)) == (1, 0)
+
+
+def test_a_library_that_tells_at_length_is_heard_when_it_warns(log):
+    logging.getLogger("great_expectations.inner").info("registering a method")
+    logging.getLogger("great_expectations.inner").warning("a row is odd")
+    assert log.line["message"] == "a row is odd"
