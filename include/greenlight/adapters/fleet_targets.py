@@ -14,6 +14,9 @@ from greenlight.deploy.colours import Colour
 from greenlight.deploy.fleet import Fleet
 from greenlight.deploy.journal import History, live, unfinished
 
+PATH = "/targets"
+"""Where the exporter says them, and Prometheus asks."""
+
 
 def targets_of(fleets: Iterable[tuple[Fleet, History]]) -> list[JsonDict]:
     """Return groups of targets in the format of Prometheus' HTTP service discovery."""

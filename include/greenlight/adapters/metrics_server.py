@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 from collections.abc import Callable, Iterable, Mapping
 from socketserver import ThreadingMixIn
 from threading import Thread
@@ -37,7 +38,11 @@ def serve_metrics(
     registry = CollectorRegistry()
     registry.register(collector)
     app = _with_pages(make_wsgi_app(registry), pages or {})
-    server = make_server(address, port, app, server_class=_Threading, handler_class=_Quiet)
+
+    class Server(_Threading):
+        address_family = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0][0]
+
+    server = make_server(address, port, app, server_class=Server, handler_class=_Quiet)
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
 

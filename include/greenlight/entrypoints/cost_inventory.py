@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from greenlight.cost.bill import HOUR, Bought, ItemKind
@@ -154,11 +155,4 @@ def _with_memory(slot: SlotPlan, fleet: Fleet, host: Host) -> SlotPlan:
     elif host.gpu_memory_gb is not None:
         needed = fleet.engine.kv_cache_gb + fleet.engine.memory_gb
         reserved = min(1.0, needed / host.gpu_memory_gb)
-    return SlotPlan(
-        slot=slot.slot,
-        model=slot.model,
-        version=slot.version,
-        is_warm=slot.is_warm,
-        reserved=reserved,
-        rests=slot.rests,
-    )
+    return replace(slot, reserved=reserved)

@@ -122,26 +122,21 @@ def prepare(settings: Settings, *, say: Say) -> JsonDict:
 
 def start(settings: Settings, addresses: StackAddresses, request: JsonDict) -> Demo:
     """Start the run, or find the one that this request has started and that did not fail."""
-    api = open_api(addresses)
-    wait_until_parsed(api, DAG)
+    api = open_api(addresses, DAG)
     name = f"demo-{digest_json(request)[:8]}"
     run_id = api.start_attempt(DAG, name=name, conf=request)
     return Demo(api=api, settings=settings, run_id=run_id)
 
 
-def open_api(addresses: StackAddresses) -> AirflowApi:
-    """Return Airflow's API of the running stack."""
-    return AirflowApi(
-        addresses.airflow_url, user=addresses.airflow_user, password=addresses.airflow_password
-    )
-
-
-def wait_until_parsed(api: AirflowApi, dag: str) -> None:
-    """Return when Airflow knows a DAG.
+def open_api(addresses: StackAddresses, dag: str) -> AirflowApi:
+    """Return the running stack's Airflow, once it knows a DAG.
 
     Raises:
         UnavailableError: it doesn't, after two minutes.
     """
+    api = AirflowApi(
+        addresses.airflow_url, user=addresses.airflow_user, password=addresses.airflow_password
+    )
     deadline = time.monotonic() + PARSED_WITHIN_S
     while not api.has_dag(dag):
         if time.monotonic() > deadline:
@@ -150,3 +145,4 @@ def wait_until_parsed(api: AirflowApi, dag: str) -> None:
                 "see `greenlight stack logs airflow-dag-processor`"
             )
         time.sleep(POLL_S)
+    return api

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 STATSD_FILE = "monitoring/statsd/mapping.yaml"
-TARGETS_PATH = "/targets"
 
 Fleets = Callable[[], Iterator[tuple[Fleet, History]]]
 """Reads every fleet of fleet.yaml with its rollouts, now."""
@@ -43,8 +42,7 @@ def serve(
         ConfigError: the port is taken, or a secret is missing.
         RefusedError: no database is configured, and the stack is not up.
     """
-    from greenlight.adapters import table_metrics
-    from greenlight.adapters.fleet_targets import targets_of
+    from greenlight.adapters import fleet_targets, table_metrics
     from greenlight.adapters.metrics_server import serve_metrics
     from greenlight.adapters.statsd import StatsdStore, load_mapping
     from greenlight.adapters.statsd_receiver import receive
@@ -68,7 +66,7 @@ def serve(
                 TableCollector(read),
                 address=address,
                 port=wanted,
-                pages={TARGETS_PATH: lambda: targets_of(fleets())},
+                pages={fleet_targets.PATH: lambda: fleet_targets.targets_of(fleets())},
             )
             stops.callback(stop)
             _, stop = receive(airflow.take, address=address, port=port)

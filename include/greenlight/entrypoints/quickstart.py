@@ -37,8 +37,7 @@ def go_live(settings: Settings, addresses: StackAddresses, *, say: Say) -> None:
         version = models.import_model(settings, str(folder), name=MODEL)
     say(f"Model: {MODEL} version {version.version}, digest {version.digest[:12]}, tiny and random")
     demo_deploy.approve_baseline(settings, model=MODEL, version=version.version, by=BY)
-    api = demo.open_api(addresses)
-    demo.wait_until_parsed(api, demo_deploy.DAG)
+    api = demo.open_api(addresses, demo_deploy.DAG)
     deploy = demo_deploy.DeployDemo(api=api, settings=settings, fleet=FLEET, rollout=ROLLOUT)
     deploy.start_with(version.version, digest=version.digest, say=say)
 

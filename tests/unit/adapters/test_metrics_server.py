@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import httpx
 import pytest
 from prometheus_client.metrics_core import GaugeMetricFamily
@@ -7,6 +9,7 @@ from greenlight.adapters.metrics_server import serve_metrics
 from greenlight.core.errors import UnavailableError
 
 LOOPBACK = "127.0.0.1"
+HAS_IPV6 = Path("/proc/net/if_inet6").exists() and "lo" in Path("/proc/net/if_inet6").read_text()
 
 
 class Seven(Collector):
@@ -21,6 +24,13 @@ def test_a_page_is_served_until_it_is_stopped():
     stop()
     with pytest.raises(httpx.ConnectError):
         httpx.get(url, trust_env=False)
+
+
+@pytest.mark.skipif(not HAS_IPV6, reason="this machine has no IPv6")
+def test_an_address_may_be_of_ipv6():
+    port, stop = serve_metrics(Seven(), address="::1", port=0)
+    assert "seven 7.0" in httpx.get(f"http://[::1]:{port}/metrics", trust_env=False).text
+    stop()
 
 
 def test_a_port_that_is_taken_is_an_error():

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import yaml
 
+from greenlight.adapters import fleet_targets
 from greenlight.adapters.processes import find_program
 from greenlight.adapters.stack.ports import LOOPBACK
 from greenlight.adapters.stack.services import Service, ServiceName
@@ -118,7 +119,7 @@ class Monitoring:
                 "job_name": "fleet",
                 "http_sd_configs": [
                     {
-                        "url": f"http://{LOOPBACK}:{ports.exporter}/targets",
+                        "url": f"http://{LOOPBACK}:{ports.exporter}{fleet_targets.PATH}",
                         "refresh_interval": f"{SCRAPE_S}s",
                     }
                 ],
